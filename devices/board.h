@@ -1,0 +1,74 @@
+/*
+ * The board: THE device table (address, interrupt line, order) and the buses behind it.
+ * Order is part of determinism: devices advance, save and are listed in the table's order.
+ */
+#ifndef TERCET_DEVICES_BOARD_H
+#define TERCET_DEVICES_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "devices/device.h"
+
+struct board; /* all devices of one machine */
+
+struct board_config {
+	uint64_t ram_size;       /* bytes; told to the guest by the RTC's CMOS cells as a PC's firmware does */
+	int64_t rtc_epoch;       /* Unix time in seconds that the RTC shows at guest time 0 */
+	struct device_board out; /* only `output` and `request` are called; `set_irq` is the board's own */
+};
+
+/* Allocates a board in its power-on state. Errors: no memory. */
+must_check result board_create(struct board **board, const struct board_config *config);
+void board_destroy(struct board *board);
+
+/* Power-on reset of every device (the guest's time goes on). */
+void board_reset(struct board *board);
+
+/* Whether an access needs the guest's time: then, and only then, the caller must have advanced the board
+ * to the present before the access. */
+bool board_port_is_timed(const struct board *board, uint16_t port, bool write);
+
+/* Port accesses of 1, 2 or 4 bytes. Reads of unassigned ports give all ones; writes to them are dropped and
+ * counted. `data` is little-endian. */
+void board_port_read(struct board *board, uint16_t port, unsigned size, void *data);
+void board_port_write(struct board *board, uint16_t port, unsigned size, const void *data);
+
+/* Memory-mapped accesses of 1 to 8 bytes, likewise. */
+void board_mmio_read(struct board *board, uint64_t address, unsigned size, void *data);
+void board_mmio_write(struct board *board, uint64_t address, unsigned size, const void *data);
+
+/* Moves the devices' time to `now` (ns since power-on); earlier than the present is a broken invariant. */
+void board_advance(struct board *board, uint64_t now);
+uint64_t board_now(const struct board *board);
+
+/* The time at which the board wants to be advanced, or DEVICE_NO_DEADLINE. */
+uint64_t board_deadline(const struct board *board);
+
+/* The PIC's INTR output, and its acknowledge cycle, which gives the vector. */
+bool board_interrupt_pending(const struct board *board);
+uint8_t board_interrupt_acknowledge(struct board *board);
+
+/* Key presses for COM1: how many bytes its receiver can take now, and their delivery (at most that many). */
+size_t board_console_room(const struct board *board);
+void board_console_input(struct board *board, const uint8_t *data, size_t length);
+
+/* Presses the ACPI power button. */
+void board_power_button(struct board *board);
+
+/* The table: number of devices, the name of each, and one device's state (for digests and reports). */
+size_t board_device_count(const struct board *board);
+const char *board_device_name(const struct board *board, size_t index);
+void board_device_save(const struct board *board, size_t index, struct bytes_writer *writer);
+
+/* All state, with a version. Load validates everything before it changes anything. */
+void board_save(const struct board *board, struct bytes_writer *writer);
+must_check result board_load(struct board *board, struct bytes_reader *reader);
+
+/* Accesses to unassigned ports and addresses so far (for statistics). */
+uint64_t board_unassigned_accesses(const struct board *board);
+
+#endif
