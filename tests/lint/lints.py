@@ -352,6 +352,18 @@ def rule_process_words(tree):
                 yield Finding(file.path, number, f"'{match.group(0)}' does not speak of the program")
 
 
+def rule_doc_links(tree):
+    """A link in a Markdown file to another file of the repository leads there."""
+    for file in tree.files:
+        if not file.path.endswith(".md"):
+            continue
+        for number, line in enumerate(file.lines, 1):
+            for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", line):
+                full = os.path.normpath(os.path.join(tree.root, file.folder, target))
+                if "://" not in target and not os.path.exists(full):
+                    yield Finding(file.path, number, f"there is no {target}")
+
+
 def rule_scripts(tree):
     """Scripts are free of syntax errors and can be executed."""
     for file in tree.files:
@@ -401,6 +413,7 @@ RULES = {
     "unfinished": rule_unfinished,
     "foreign-paths": rule_foreign_paths,
     "process-words": rule_process_words,
+    "doc-links": rule_doc_links,
     "scripts": rule_scripts,
     "shellcheck": rule_shellcheck,
 }
