@@ -9,7 +9,7 @@
 
 #ifndef ANALYSER_MODEL_OFF /* for base/result.c, which defines them */
 
-static inline result model_failure(result r)
+must_check static inline result model_failure(result r)
 {
 	if (!r.failure)
 		__builtin_unreachable();
