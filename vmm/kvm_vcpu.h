@@ -1,0 +1,58 @@
+/*
+ * One KVM vCPU: run it, read and write what it holds. Wraps ioctls and nothing more: what the values mean is
+ * decided in machine.c and trap_shim.c.
+ */
+#ifndef TERCET_VMM_KVM_VCPU_H
+#define TERCET_VMM_KVM_VCPU_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "vmm/kvm_vm.h"
+#include "vmm/registers.h"
+
+struct kvm_vcpu {
+	int fd;
+	struct kvm_run *run; /* shared with KVM; general registers come with every exit in run->s.regs.regs */
+	size_t run_size;
+};
+
+must_check result kvm_vcpu_create(struct kvm_vcpu *vcpu, const struct kvm_vm *vm);
+void kvm_vcpu_destroy(struct kvm_vcpu *vcpu);
+
+/* Sets the CPU model (4.20 KVM_SET_CPUID2). */
+must_check result kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, const struct kvm_cpuid_entry2 *entries,
+				     unsigned count);
+
+enum kvm_vcpu_stop {
+	KVM_VCPU_EXITED,      /* run->exit_reason tells why */
+	KVM_VCPU_INTERRUPTED, /* a signal, or immediate_exit; the guest's state is complete */
+};
+
+/* Runs the guest (4.10 KVM_RUN). Errors: what KVM refuses. */
+must_check result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop);
+
+/* Completes the instruction whose exit is at hand without running further (run->immediate_exit). */
+must_check result kvm_vcpu_complete(struct kvm_vcpu *vcpu);
+
+/* Queues an external interrupt; run->ready_for_interrupt_injection must be set (4.16 KVM_INTERRUPT). */
+must_check result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector);
+
+must_check result kvm_vcpu_get_msrs(const struct kvm_vcpu *vcpu, const uint32_t *numbers, uint64_t *values,
+				    unsigned count);
+must_check result kvm_vcpu_set_msrs(struct kvm_vcpu *vcpu, const uint32_t *numbers, const uint64_t *values,
+				    unsigned count);
+
+/* What KVM holds of the vCPU, as far as the guest can tell: for a nested guest that is the nested guest.
+ * Everything is read, so `state` needs no initial value; efer comes as KVM has it. */
+must_check result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state);
+
+/* The reverse. Pending events are replaced by those in `state`. */
+must_check result kvm_vcpu_set_state(struct kvm_vcpu *vcpu, const struct cpu_state *state);
+
+/* Leaves nested guest mode at once, without an exit to the shim (4.115 KVM_SET_NESTED_STATE). */
+must_check result kvm_vcpu_leave_nested(struct kvm_vcpu *vcpu);
+
+#endif

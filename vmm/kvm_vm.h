@@ -1,0 +1,42 @@
+/*
+ * One KVM virtual machine: memory slots, dirty logs, the MSR filter. With kvm_vcpu.c the only code that
+ * speaks KVM (sections are those of the kernel's Documentation/virt/kvm/api.rst).
+ */
+#ifndef TERCET_VMM_KVM_VM_H
+#define TERCET_VMM_KVM_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "vmm/ram.h"
+
+struct kvm_vm {
+	int kvm_fd;
+	int vm_fd;
+	size_t run_size; /* bytes of the vCPU's shared page (KVM_GET_VCPU_MMAP_SIZE) */
+	bool can_leave_nested; /* KVM_CAP_NESTED_STATE */
+};
+
+/* Opens /dev/kvm and makes a VM without in-kernel interrupt chips.
+ * Errors: STATUS_HOST with the missing feature and what to do. */
+must_check result kvm_vm_create(struct kvm_vm *vm);
+void kvm_vm_destroy(struct kvm_vm *vm);
+
+/* Whether KVM offers SVM to guests, so that a trap shim can run. */
+must_check result kvm_vm_offers_svm(const struct kvm_vm *vm, bool *offered);
+
+/* Maps RAM as slots 0 (below the hole) and 1 (above 4 GiB), with dirty logging. */
+must_check result kvm_vm_map_ram(struct kvm_vm *vm, const struct ram *ram);
+
+/* Maps `size` bytes at `memory` as slot 2 at `address`, without dirty logging. */
+must_check result kvm_vm_map_private(struct kvm_vm *vm, uint64_t address, void *memory, uint64_t size);
+
+/* Adds the pages that the guest wrote since the last call to `bitmap` (one bit a page number). */
+must_check result kvm_vm_collect_dirty(struct kvm_vm *vm, const struct ram *ram, uint64_t *bitmap);
+
+/* Sends every MSR access but those to `passed` (MSR numbers) to user space (4.97 KVM_X86_SET_MSR_FILTER). */
+must_check result kvm_vm_filter_msrs(struct kvm_vm *vm, const uint32_t *passed, size_t count);
+
+#endif

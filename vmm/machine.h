@@ -1,0 +1,82 @@
+/*
+ * One machine: guest memory, a vCPU (behind the trap shim where the guest is a kernel), the board. It runs from
+ * one position to the next and knows nothing of other replicas, of the host's clock or of where inputs come
+ * from: time and inputs are handed in by the caller, at positions only.
+ *
+ * The order at a position is fixed, and the same in every replica:
+ *   machine_run -> [machine_advance if machine_exit_is_timed] -> machine_answer -> inputs (machine_advance,
+ *   board_console_input, ...) -> [machine_settle, machine_export, digests] -> machine_prepare -> machine_run
+ */
+#ifndef TERCET_VMM_MACHINE_H
+#define TERCET_VMM_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "devices/board.h"
+#include "vmm/cpu_model.h"
+#include "vmm/exits.h"
+#include "vmm/kvm_vcpu.h"
+#include "vmm/kvm_vm.h"
+#include "vmm/ram.h"
+#include "vmm/registers.h"
+#include "vmm/trap_shim.h"
+
+struct machine {
+	struct kvm_vm vm;
+	struct kvm_vcpu vcpu;
+	struct trap_shim shim;
+	bool has_shim;
+	bool in_shim; /* part of the guest's registers stands in the shim's VMCB */
+	bool halted;
+	struct ram *ram;
+	struct board *board;
+	struct cpu_model cpu_model;
+	struct exit_msrs msrs;
+	struct machine_exit exit; /* the exit at hand */
+	uint64_t position;        /* exits completed since power-on */
+};
+
+/* Makes a machine over `ram` and `board`, which stay the caller's. With `trap_shim` the host must have nested
+ * SVM. Errors: STATUS_HOST with what is missing. */
+must_check result machine_create(struct machine *machine, struct ram *ram, struct board *board, bool trap_shim);
+void machine_destroy(struct machine *machine);
+
+enum machine_stop {
+	MACHINE_EXITED,      /* at the next position, machine->exit tells why */
+	MACHINE_INTERRUPTED, /* by a signal, somewhere inside the segment; run on to reach the position */
+};
+
+/* Enters the guest until its next exit; then machine->position has moved on by one. */
+must_check result machine_run(struct machine *machine, enum machine_stop *stop);
+
+/* Whether the exit at hand needs the guest's time: then advance the board before machine_answer. */
+bool machine_exit_is_timed(const struct machine *machine);
+
+/* Lets the devices answer the exit at hand. */
+must_check result machine_answer(struct machine *machine, enum exit_outcome *outcome);
+
+/* Whether a halted guest may be entered: an interrupt is pending. */
+bool machine_can_wake(const struct machine *machine);
+
+/* Whether a halted guest could ever wake: interrupts are on (RFLAGS.IF). */
+bool machine_interrupts_enabled(const struct machine *machine);
+
+/* Delivers a pending interrupt, or asks for an exit when the guest can take it. Last before machine_run. */
+must_check result machine_prepare(struct machine *machine);
+
+/* Completes the instruction of the exit at hand, so that state can be exported. */
+must_check result machine_settle(struct machine *machine);
+
+/* The canonical state; only when settled. */
+must_check result machine_export(struct machine *machine, struct cpu_state *state);
+
+/* Replaces the vCPU's state, wherever it was; RAM and board are the caller's to replace. `halted` as exported. */
+must_check result machine_import(struct machine *machine, const struct cpu_state *state, bool halted);
+
+/* Adds the pages written since the last call, by the guest or by user space, to `bitmap`. */
+must_check result machine_collect_dirty(struct machine *machine, uint64_t *bitmap);
+
+#endif
