@@ -193,7 +193,7 @@ def rule_banned_calls(tree):
 
 PROTOTYPE = re.compile(
     r"^[ \t]{0,200}(?P<head>[A-Za-z_][\w \t\n]*[\s*]+)"
-    r"(?P<name>[a-z_]\w*)\s*\((?P<arguments>[^;{}]*)\)\s*(?P<end>[;{])", re.M)
+    r"(?P<name>[a-z_]\w*)\s*\((?!\s*\*)(?P<arguments>[^;{}]*)\)\s*(?P<end>[;{])", re.M)
 
 
 def functions_of(file):
