@@ -34,8 +34,9 @@ enum kvm_vcpu_stop {
 /* Runs the guest (4.10 KVM_RUN). Errors: what KVM refuses. */
 must_check result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop);
 
-/* Completes the instruction whose exit is at hand without running further (run->immediate_exit). */
-must_check result kvm_vcpu_complete(struct kvm_vcpu *vcpu);
+/* Completes the instruction whose exit is at hand without running further (run->immediate_exit): stops
+ * INTERRUPTED when it is complete, EXITED when the same instruction needs one more exit. */
+must_check result kvm_vcpu_complete(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop);
 
 /* Queues an external interrupt; run->ready_for_interrupt_injection must be set (4.16 KVM_INTERRUPT). */
 must_check result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector);

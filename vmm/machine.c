@@ -209,8 +209,6 @@ result machine_run(struct machine *machine, enum machine_stop *stop)
 	enum kvm_vcpu_stop vcpu_stop;
 
 	invariant(!machine->halted);
-	if (machine->has_shim)
-		trap_shim_arm(&machine->shim);
 	TRY(kvm_vcpu_run(&machine->vcpu, &vcpu_stop));
 	if (vcpu_stop == KVM_VCPU_INTERRUPTED) {
 		*stop = MACHINE_INTERRUPTED;
@@ -330,6 +328,10 @@ result machine_prepare(struct machine *machine)
 {
 	struct kvm_run *run = machine->vcpu.run;
 
+	/* Once a position, not at every entry: a signal can fall between the guest's coming out of VMRUN and the
+	 * shim's OUT, and what the CPU wrote must then still be there. */
+	if (machine->has_shim)
+		trap_shim_arm(&machine->shim);
 	run->request_interrupt_window = 0;
 	if (!board_interrupt_pending(machine->board))
 		return OK;
@@ -349,11 +351,19 @@ result machine_prepare(struct machine *machine)
 	return OK;
 }
 
-result machine_settle(struct machine *machine)
+result machine_settle(struct machine *machine, bool *settled)
 {
+	enum kvm_vcpu_stop stop;
+
 	/* In the shim the OUT is the shim's own: whether it is complete makes no difference to the guest, but
 	 * changed registers must reach the vCPU before they can be read back. */
-	return kvm_vcpu_complete(&machine->vcpu);
+	TRY(kvm_vcpu_complete(&machine->vcpu, &stop));
+	*settled = stop == KVM_VCPU_INTERRUPTED;
+	if (*settled)
+		return OK;
+	machine->position++;
+	decode_exit(machine);
+	return OK;
 }
 
 result machine_export(struct machine *machine, struct cpu_state *state)

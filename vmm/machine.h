@@ -67,8 +67,10 @@ bool machine_interrupts_enabled(const struct machine *machine);
 /* Delivers a pending interrupt, or asks for an exit when the guest can take it. Last before machine_run. */
 must_check result machine_prepare(struct machine *machine);
 
-/* Completes the instruction of the exit at hand, so that state can be exported. */
-must_check result machine_settle(struct machine *machine);
+/* Completes the instruction of the exit at hand, so that state can be exported. An instruction that needs more
+ * than one exit (a string input, a wide or split MMIO access) is not complete yet: then `*settled` is false and
+ * the machine stands at the next position, with its exit at hand, as after machine_run. */
+must_check result machine_settle(struct machine *machine, bool *settled);
 
 /* The canonical state; only when settled. */
 must_check result machine_export(struct machine *machine, struct cpu_state *state);

@@ -48,7 +48,7 @@ must_check result trap_shim_load(struct trap_shim *shim, struct kvm_vcpu *vcpu, 
 /* Completes a state read from the vCPU, while it stands in the shim, with what is in the VMCB. */
 void trap_shim_merge(const struct trap_shim *shim, struct cpu_state *state);
 
-/* To be called before every entry, so that trap_shim_stopped can tell the shim's OUT from a guest's. */
+/* To be called once before the guest leaves a position, so that trap_shim_stopped can tell the shim's OUT from a guest's. */
 void trap_shim_arm(struct trap_shim *shim);
 
 /* Whether the exit at hand is the shim's own OUT. */
