@@ -1,0 +1,12 @@
+# The DSDT: tables.asl -> a C header with its bytes, in the build directory.
+IASL ?= iasl
+ACPI_DSDT := $(BUILD)/vmm/tables_dsdt
+
+# iasl names the array after its output file, and writes it neither static nor const.
+$(ACPI_DSDT).h: vmm/tables.asl devices/acpi_pm.h vmm/acpi.mk
+	@mkdir -p $(@D)
+	$(IASL) -vs -we -I $(CURDIR) -tc -p $(ACPI_DSDT) $< >$(ACPI_DSDT).log || { cat $(ACPI_DSDT).log; exit 1; }
+	sed 's/^unsigned char/static const unsigned char/' $(ACPI_DSDT).hex >$@.tmp
+	mv $@.tmp $@
+
+$(BUILD)/vmm/acpi.o: $(ACPI_DSDT).h
