@@ -34,9 +34,9 @@
 #define FACS_LENGTH 4U
 #define FACS_VERSION 32U
 
-/* FADT revision 5, section 5.2.9. */
-#define FADT_SIZE 268U
-#define FADT_REVISION 5U
+/* FADT revision 6, section 5.2.9. */
+#define FADT_SIZE 276U
+#define FADT_REVISION 6U
 #define FADT_FACS 36U
 #define FADT_DSDT 40U
 #define FADT_SCI_INTERRUPT 46U
@@ -68,7 +68,7 @@
 #define BOOT_NO_MSI 0x0008U
 #define BOOT_NO_ASPM 0x0010U
 
-/* Fixed feature flags, section 5.2.9, table 5-35. */
+/* Fixed feature flags, section 5.2.9, table 5-10. */
 #define FIXED_WBINVD (1U << 0)
 #define FIXED_C1 (1U << 2)
 #define FIXED_NO_SLEEP_BUTTON (1U << 5)

@@ -1,5 +1,5 @@
 /*
- * ACPI tables of the machine: RSDP, XSDT, FADT, FACS and DSDT. Source: ACPI specification 5.0, chapter 5.
+ * ACPI tables of the machine: RSDP, XSDT, FADT, FACS and DSDT. Source: ACPI specification 6.4, chapter 5.
  *
  * There is no MADT and no HPET: one processor, its interrupts from the 8259 pair. The DSDT is compiled from
  * tables.asl.
