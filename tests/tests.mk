@@ -1,0 +1,21 @@
+# Unit tests: each tests/unit/test_*.c is a program of Debian's `check`, linked with every floor but manage.
+#   make check-unit                              all of them; closes with "N passed, N failed"
+#   make check-unit UNIT_TESTS=tests/unit/test_bus.c    one alone
+UNIT_TESTS ?= $(sort $(wildcard tests/unit/test_*.c))
+# What several programs share: tests/unit/ without the prefix.
+UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+UNIT_HELPER_OBJECTS := $(UNIT_HELPERS:%.c=$(BUILD)/%.o)
+UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(BUILD)/%)
+UNIT_UNDER_TEST := $(filter-out $(BUILD)/manage/%,$(OBJECTS))
+UNIT_LDLIBS := -lcheck_pic -lsubunit -lrt -lm -lpthread
+
+$(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_TEST)
+	$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LDLIBS) $(LDLIBS)
+
+-include $(UNIT_PROGRAMS:=.d) $(UNIT_HELPER_OBJECTS:.o=.d)
+
+.SECONDARY: $(UNIT_PROGRAMS:=.o) $(UNIT_HELPER_OBJECTS)
+
+.PHONY: check-unit
+check-unit: $(UNIT_PROGRAMS)
+	tests/unit/run $^
