@@ -182,7 +182,7 @@ result acpi_build(struct acpi_tables *tables, uint64_t base)
 
 	memset(tables, 0, sizeof(*tables));
 	tables->size = size;
-	tables->rsdp = base;
+	tables->rsdp_address = base;
 	put_rsdp(data, base + xsdt_at);
 
 	memcpy(data + facs_at, "FACS", 4);

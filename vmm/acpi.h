@@ -18,8 +18,8 @@
 
 struct acpi_tables {
 	uint8_t data[ACPI_TABLES_MAX];
-	size_t size;   /* bytes of `data` that belong to the tables, and of guest memory to reserve for them */
-	uint64_t rsdp; /* guest-physical address of the RSDP, for the boot protocol */
+	size_t size;           /* bytes of `data` that belong to the tables, and of guest memory to reserve for them */
+	uint64_t rsdp_address; /* guest-physical address of the RSDP, for the boot protocol */
 };
 
 /*
