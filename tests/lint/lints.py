@@ -255,7 +255,7 @@ def rule_length(tree):
 
 
 def rule_documented(tree):
-    """Each paragraph of prototypes in a header begins with a comment (or has one before its first prototype)."""
+    """Each paragraph of prototypes in a header has a comment before its first prototype, or behind one."""
     for file in tree.floor_files():
         if not file.path.endswith(".h"):
             continue
@@ -267,19 +267,28 @@ def rule_documented(tree):
                 if re.search(r"\*/|^\s*(/\*|//)", file.lines[start]):
                     commented = True
                 start -= 1
+            end = number - 1
+            while end < len(file.lines) and file.lines[end].strip() and file.lines[end - 1] != "}":
+                if re.search(r";\s*/\*", file.lines[end]):
+                    commented = True
+                end += 1
             if not commented and start not in reported:
                 reported.add(start)
                 yield Finding(file.path, number, f"{name}: no comment in its paragraph says what it does")
 
 
 def rule_module_prefix(tree):
-    """Public functions are called after their file, or its singular: i8254.c has i8254_*, registers.c register_*."""
+    """Public functions are called after their header (i8254.h has i8254_*), its singular, or a type defined there."""
+    declared = {name for file in tree.floor_files() if file.path.endswith(".h")
+                for _, _, name, _ in functions_of(file)}
     for file in tree.floor_files():
         stem = os.path.splitext(os.path.basename(file.path))[0]
+        types = re.findall(r"^(?:struct|enum) (\w+) \{", code_of(file.text), flags=re.M)
+        prefixes = tuple(word + "_" for word in [stem, stem.removesuffix("s")] + types)
         for number, head, name, _ in functions_of(file):
-            if "static" in head.split() and file.path.endswith(".c"):
+            if file.path.endswith(".c") and ("static" in head.split() or name in declared):
                 continue
-            if name != stem and not name.startswith((stem + "_", stem.removesuffix("s") + "_")):
+            if name != stem and not name.startswith(prefixes):
                 yield Finding(file.path, number, f"{name} is public, but does not begin with {stem}_")
 
 
