@@ -1,0 +1,40 @@
+# Payloads (guest-tools/payloads/payload.h), twice: for a guest into $(BUILD)/payloads, and as ordinary programs
+# into $(BUILD)/payloads/native, which say what the right output is.
+PAYLOADS := compute memory exits mixed output
+PAYLOAD_FACTS := hello fail crash hang echo
+PAYLOAD_PARTS := runtime kernels churn storm
+
+PAYLOAD_FOLDER := guest-tools/payloads
+PAYLOAD_OUT := $(BUILD)/payloads
+
+# Both builds must calculate alike, so neither may fuse or widen floating point.
+PAYLOAD_MATH := -O2 -msse2 -mno-avx -mfpmath=sse -ffp-contract=off
+PAYLOAD_CFLAGS := -std=c17 -g $(WARNINGS) $(PAYLOAD_MATH) -ffreestanding -fno-stack-protector -mno-red-zone -fno-pic \
+	-fno-pie -fcf-protection=none -fno-asynchronous-unwind-tables -I.
+PAYLOAD_LDFLAGS := -static -nostdlib -Wl,-T,$(PAYLOAD_FOLDER)/payload.ld -Wl,--build-id=none \
+	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--fatal-warnings
+
+PAYLOAD_GUEST_PARTS := $(patsubst %,$(PAYLOAD_OUT)/guest/%.o,guest $(PAYLOAD_PARTS))
+PAYLOAD_NATIVE_PARTS := $(patsubst %,$(PAYLOAD_OUT)/host/%.o,native $(PAYLOAD_PARTS))
+
+.PHONY: payloads
+payloads: $(patsubst %,$(PAYLOAD_OUT)/%,$(PAYLOADS) $(PAYLOAD_FACTS)) $(PAYLOADS:%=$(PAYLOAD_OUT)/native/%)
+
+$(PAYLOADS:%=$(PAYLOAD_OUT)/%): $(PAYLOAD_OUT)/%: $(PAYLOAD_OUT)/guest/%.o
+$(PAYLOAD_FACTS:%=$(PAYLOAD_OUT)/%): $(PAYLOAD_OUT)/%: $(PAYLOAD_OUT)/guest/facts/%.o
+$(patsubst %,$(PAYLOAD_OUT)/%,$(PAYLOADS) $(PAYLOAD_FACTS)): $(PAYLOAD_GUEST_PARTS) $(PAYLOAD_FOLDER)/payload.ld
+	$(CC) $(PAYLOAD_LDFLAGS) -o $@ $(filter %.o,$^)
+
+$(PAYLOADS:%=$(PAYLOAD_OUT)/native/%): $(PAYLOAD_OUT)/native/%: $(PAYLOAD_OUT)/host/%.o $(PAYLOAD_NATIVE_PARTS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^
+
+$(PAYLOAD_OUT)/guest/%.o: $(PAYLOAD_FOLDER)/%.c $(PAYLOAD_FOLDER)/payloads.mk
+	@mkdir -p $(@D)
+	$(CC) $(PAYLOAD_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(PAYLOAD_OUT)/host/%.o: $(PAYLOAD_FOLDER)/%.c $(PAYLOAD_FOLDER)/payloads.mk
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PAYLOAD_MATH) -MMD -MP -c -o $@ $<
+
+-include $(wildcard $(PAYLOAD_OUT)/guest/*.d $(PAYLOAD_OUT)/guest/facts/*.d $(PAYLOAD_OUT)/host/*.d)
