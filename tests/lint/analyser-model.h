@@ -9,7 +9,7 @@
 
 #ifndef ANALYSER_MODEL_OFF /* for base/result.c, which defines them */
 
-must_check static inline result model_failure(result r)
+__attribute__((unused)) must_check static inline result model_failure(result r)
 {
 	if (!r.failure)
 		__builtin_unreachable();
@@ -23,8 +23,12 @@ __attribute__((unused)) must_check printf_like(2, 3) static inline result
 	return r;
 }
 
+#ifndef fail
 #define fail(...) model_failure(fail(__VA_ARGS__))
+#endif
+#ifndef fail_errno
 #define fail_errno(...) model_failure(fail_errno(__VA_ARGS__))
+#endif
 #define in_context(...) model_context(__VA_ARGS__)
 
 #endif
