@@ -363,6 +363,22 @@ result board_load(struct board *board, struct bytes_reader *reader)
 	return r;
 }
 
+bool board_saved_device(const uint8_t *saved, size_t size, size_t index, size_t *offset, size_t *length)
+{
+	size_t at = 4 * sizeof(uint64_t) + sizeof(uint32_t); /* the header of board_save */
+
+	for (size_t i = 0; i < DEVICE_COUNT && at <= size && size - at >= sizeof(uint32_t); i++) {
+		*length = bytes_load_u32(saved + at);
+		*offset = at + sizeof(uint32_t);
+		if (*length > size - *offset)
+			return false;
+		if (i == index)
+			return true;
+		at = *offset + *length;
+	}
+	return false;
+}
+
 uint64_t board_unassigned_accesses(const struct board *board)
 {
 	return board->ports.unassigned + board->memory.unassigned;

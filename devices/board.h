@@ -79,6 +79,9 @@ void board_device_save(const struct board *board, size_t index, struct bytes_wri
 void board_save(const struct board *board, struct bytes_writer *writer);
 must_check result board_load(struct board *board, struct bytes_reader *reader);
 
+/* Where one device's state lies in bytes that board_save wrote; false if they are damaged. */
+bool board_saved_device(const uint8_t *saved, size_t size, size_t index, size_t *offset, size_t *length);
+
 /* Accesses to unassigned ports and addresses so far (for statistics). */
 uint64_t board_unassigned_accesses(const struct board *board);
 

@@ -1,0 +1,107 @@
+#include "lockstep/ballot.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+result ballot_box_create(struct ballot_box *box, struct area *area, struct machine *machine,
+			 struct outbox *outbox, const uint8_t key[DIGEST_KEY_SIZE], bool compared)
+{
+	*box = (struct ballot_box){
+		.area = area,
+		.machine = machine,
+		.outbox = outbox,
+		.compared = compared,
+		.dirty = calloc(ram_bitmap_words(machine->ram), sizeof(uint64_t)),
+	};
+	if (!box->dirty)
+		return fail(STATUS_FAILED, "no memory for a map of dirty pages");
+	TRY(digest_create(&box->digests, key));
+	pagehash_init(&box->pages, &box->digests, machine->ram, area->page_hashes);
+	return OK;
+}
+
+void ballot_box_destroy(struct ballot_box *box)
+{
+	digest_destroy(&box->digests);
+	free(box->dirty);
+	box->dirty = NULL;
+}
+
+void ballot_box_log_exit(struct ballot_box *box)
+{
+	const struct exit_record *record = &box->machine->exit.record;
+
+	box->area->exit_log[record->position % CONTROL_EXIT_LOG] = *record;
+}
+
+/* Positions voted_position + 1 .. position; the log is a ring. */
+static struct digest digest_exits(struct ballot_box *box, const struct vote_record *record)
+{
+	uint64_t position = record->position;
+
+	invariant(position - box->voted_position <= CONTROL_EXIT_LOG);
+	digest_begin(&box->digests, DIGEST_EXITS, record->number);
+	/* Where the machine stands is part of what it went through. */
+	digest_add(&box->digests, record, offsetof(struct vote_record, ballot));
+	while (box->voted_position < position) {
+		uint64_t first = (box->voted_position + 1) % CONTROL_EXIT_LOG;
+		uint64_t count = position - box->voted_position;
+
+		if (count > CONTROL_EXIT_LOG - first)
+			count = CONTROL_EXIT_LOG - first;
+		digest_add(&box->digests, &box->area->exit_log[first], count * sizeof(struct exit_record));
+		box->voted_position += count;
+	}
+	return digest_end(&box->digests);
+}
+
+static void book_change(void *context, const struct pagehash_change *change)
+{
+	struct ballot_box *box = context;
+
+	box->area->changes[box->changes++ % box->area->changes_size] = *change;
+}
+
+static result fill_digests(struct ballot_box *box, struct vote_record *record)
+{
+	struct digest *digests = record->ballot.digests;
+	struct bytes_writer writer = bytes_writer_over(record->devices, sizeof(record->devices));
+
+	TRY(machine_export(box->machine, &record->cpu));
+	board_save(box->machine->board, &writer);
+	if (writer.overflow)
+		return fail(STATUS_FAILED, "the devices' state needs more than %zu bytes", sizeof(record->devices));
+	record->devices_size = (uint32_t)writer.used;
+	TRY(machine_collect_dirty(box->machine, box->dirty));
+	pagehash_update(&box->pages, box->dirty, book_change, box);
+	digests[VOTE_CPU] = digest_of(&box->digests, DIGEST_CPU, record->number, &record->cpu, sizeof(record->cpu));
+	digests[VOTE_DEVICES] =
+		digest_of(&box->digests, DIGEST_DEVICES, record->number, record->devices, record->devices_size);
+	digests[VOTE_RAM] = pagehash_digest(&box->pages);
+	digests[VOTE_EXITS] = digest_exits(box, record);
+	return OK;
+}
+
+result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts)
+{
+	struct control *control = box->area->control;
+	struct vote_record *record = &control->records[box->votes % CONTROL_VOTE_SLOTS];
+
+	memset(record, 0, sizeof(*record));
+	*record = *facts;
+	record->number = box->votes;
+	record->changes_begin = box->changes;
+	record->ballot.digests[VOTE_OUTPUT] = outbox_vote(box->outbox, &box->digests, record->number);
+	record->output_end = box->outbox->voted;
+	if (box->compared)
+		TRY(fill_digests(box, record));
+	else
+		box->voted_position = record->position;
+	record->changes_end = box->changes;
+	record->crc = vote_record_crc(record);
+	control->statistics.pages_hashed = box->pages.hashed;
+	box->votes++;
+	atomic_store_explicit(&control->votes, box->votes, memory_order_release);
+	return OK;
+}

@@ -1,0 +1,41 @@
+/*
+ * Ballots: what a replica says of itself at a vote point, and its logs of what led there.
+ */
+#ifndef TERCET_LOCKSTEP_BALLOT_H
+#define TERCET_LOCKSTEP_BALLOT_H
+
+#include <stdint.h>
+
+#include "base/result.h"
+#include "lockstep/control.h"
+#include "lockstep/digest.h"
+#include "lockstep/outbox.h"
+#include "lockstep/pagehash.h"
+#include "vmm/machine.h"
+
+struct ballot_box {
+	struct area *area;
+	struct machine *machine;
+	struct outbox *outbox;
+	struct digest_context digests;
+	struct pagehash pages;
+	uint64_t *dirty;         /* bitmap of pages */
+	uint64_t changes;        /* page hash changes so far */
+	uint64_t voted_position; /* up to which exits were hashed */
+	uint64_t votes;
+	bool compared; /* false: there is nothing to compare with, digests are left out */
+};
+
+/* `compared` is false where there is only one replica: then ballots carry no digests. */
+must_check result ballot_box_create(struct ballot_box *box, struct area *area, struct machine *machine,
+				    struct outbox *outbox, const uint8_t key[DIGEST_KEY_SIZE], bool compared);
+void ballot_box_destroy(struct ballot_box *box);
+
+/* Books the exit at hand in the exit log. */
+void ballot_box_log_exit(struct ballot_box *box);
+
+/* Fills and publishes the record of the next vote; the machine is settled. `record` brings what the replica
+ * knows (position, cause, end, inputs); everything else is filled in. */
+must_check result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * What a replica is told when it is started: a sealed memory that it inherits. Supervisor and replica are the
+ * same program file, so this is a structure and no byte format; magic and size guard against a mix-up.
+ */
+#ifndef TERCET_LOCKSTEP_REPLICA_CONFIG_H
+#define TERCET_LOCKSTEP_REPLICA_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/result.h"
+#include "lockstep/digest.h"
+#include "lockstep/inject.h"
+#include "lockstep/vote.h"
+#include "vmm/boot.h"
+
+enum { REPLICA_NAME_MAX = 256 };
+
+struct replica_config {
+	uint32_t magic;
+	uint32_t size;
+	uint32_t index;    /* of this replica */
+	uint32_t replicas; /* of all */
+	uint64_t memory;   /* bytes of guest RAM */
+	uint64_t vote_interval; /* ns */
+	uint64_t host_zero;     /* CLOCK_MONOTONIC ns at guest time 0 */
+	int64_t rtc_epoch;      /* Unix time at guest time 0 */
+	uint32_t kind;          /* enum boot_kind */
+	uint32_t verbose;
+	uint8_t digest_key[DIGEST_KEY_SIZE];
+	uint8_t seed[BOOT_SEED_SIZE];
+
+	/* Inherited descriptors, -1 for none. */
+	int32_t ram_fd;
+	int32_t own_area_fd;                     /* writable */
+	int32_t peer_area_fds[VOTE_REPLICAS_MAX]; /* read-only; -1 for this replica */
+	int32_t supervisor_fd;                   /* the supervisor's page, read-only */
+	int32_t doorbell_fd;                     /* eventfd: something was published */
+	int32_t kernel_fd;
+	int32_t initrd_fd;
+
+	char kernel_name[REPLICA_NAME_MAX];
+	char initrd_name[REPLICA_NAME_MAX];
+	char command_line[BOOT_COMMAND_LINE_MAX];
+
+	uint32_t faults;
+	struct inject_fault fault[INJECT_FAULTS_MAX];
+};
+
+/* Writes a configuration to a new memory that the replica inherits as `*fd`. */
+must_check result replica_config_pass(const struct replica_config *config, int *fd);
+
+/* Reads it in the replica. */
+must_check result replica_config_take(struct replica_config *config, int fd);
+
+#endif

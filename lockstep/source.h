@@ -1,0 +1,92 @@
+/*
+ * Input sources: where a replica's time and inputs come from. The live host (the leader, which writes everything
+ * down on its tape), or a leader's tape (a follower). Run, follow and later replay are the same replica code.
+ *
+ * At each position the replica asks: once for the time, if its exit needs it; then for inputs, one after the other,
+ * until the source says that the position is closed. Then it enters the next segment.
+ */
+#ifndef TERCET_LOCKSTEP_SOURCE_H
+#define TERCET_LOCKSTEP_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "lockstep/control.h"
+#include "lockstep/tape.h"
+
+enum input_kind {
+	INPUT_CLOSED,  /* nothing more at this position: enter the guest */
+	INPUT_TIME,    /* the guest's time is now `value` */
+	INPUT_CONSOLE, /* `length` bytes for COM1 */
+	INPUT_BUTTON,  /* the power button was pressed */
+	INPUT_VOTE,    /* a vote point, for `value`, an enum vote_cause */
+	INPUT_LEAVE,   /* the supervisor ends this replica */
+};
+
+struct input {
+	enum input_kind kind;
+	uint64_t value;
+	uint16_t length;
+	uint8_t data[TAPE_CONSOLE_MAX];
+};
+
+/* What the replica tells a source about itself; all of it is replicated state. */
+struct source_view {
+	uint64_t position;
+	uint64_t now;            /* guest ns */
+	uint64_t deadline;       /* at which the devices want the time, or DEVICE_NO_DEADLINE */
+	uint64_t console_room;   /* bytes that COM1 can take */
+	uint64_t console_taken;  /* inputs consumed so far */
+	uint64_t buttons_taken;
+	uint64_t exits_unvoted;  /* exits and output since the last vote point */
+	uint64_t output_pending;
+	bool must_wait;          /* the guest is halted and nothing wakes it yet */
+	bool ended;              /* the machine has ended: only a vote is left to do */
+	bool end_voted;          /* and that is done */
+};
+
+struct source;
+
+struct source_operations {
+	must_check result (*time)(struct source *source, const struct source_view *view, uint64_t *now);
+	must_check result (*next)(struct source *source, const struct source_view *view, struct input *input);
+};
+
+struct source {
+	const struct source_operations *operations;
+};
+
+/* What every source shares with its replica. */
+struct source_links {
+	unsigned index; /* of this replica */
+	unsigned replicas;
+	struct area *own;
+	struct area *peers; /* `replicas` of them; that of this replica is not mapped */
+	const struct supervisor_page *supervisor;
+	uint64_t host_zero; /* CLOCK_MONOTONIC ns at guest time 0 */
+};
+
+struct source_live {
+	struct source source; /* first */
+	struct source_links links;
+	struct tape_writer tape;
+	uint64_t vote_interval; /* ns */
+	uint64_t output_delay;  /* ns that output may wait for company before it forces a vote */
+	uint64_t next_vote;     /* host time */
+	uint64_t output_since;  /* host time at which the oldest output was seen, 0: none */
+	uint64_t voted_position; /* of the last vote point */
+};
+
+struct source_tape {
+	struct source source; /* first */
+	struct source_links links;
+	struct tape_reader tape;
+	const struct area *leader;
+	uint64_t wake_distance; /* positions to fall behind before a sleep ends */
+};
+
+void source_live_init(struct source_live *live, const struct source_links *links, uint64_t vote_interval);
+void source_tape_init(struct source_tape *follower, const struct source_links *links);
+
+#endif

@@ -1,0 +1,241 @@
+/* The leader's source: the host's clock and the supervisor's inbox, written down on the tape. */
+#include "lockstep/source.h"
+
+#include <string.h>
+
+#include "base/futex.h"
+#include "devices/device.h"
+
+/* Output may gather for so long: a terminal shows it as soon, and one vote serves many bytes. */
+#define OUTPUT_DELAY_NS (1 * NS_PER_MS)
+/* A halted leader looks around at least so often, whatever wakes it. */
+#define IDLE_LOOK_NS (1 * NS_PER_S)
+/* While it waits for room on the tape. */
+#define ROOM_LOOK_NS (200 * NS_PER_US)
+
+static struct source_live *as_live(struct source *source)
+{
+	return (struct source_live *)(void *)source;
+}
+
+static void write_entry(struct source_live *live, enum tape_kind kind, uint64_t position, const void *payload,
+			uint16_t length)
+{
+	struct replica_statistics *statistics = &live->links.own->control->statistics;
+
+	statistics->tape_entries[kind]++;
+	statistics->tape_bytes += tape_write(&live->tape, kind, position, payload, length);
+}
+
+static uint64_t host_time(const struct source_live *live, const struct source_view *view)
+{
+	uint64_t now = clock_monotonic_ns() - live->links.host_zero;
+
+	return now > view->now ? now : view->now;
+}
+
+/* Wakes followers that asked for this position, or all that sleep. */
+static void wake_followers(struct source_live *live, bool all)
+{
+	struct control *own = live->links.own->control;
+	bool wake = false;
+
+	for (unsigned i = 0; i < live->links.replicas; i++) {
+		const struct control *peer;
+
+		if (i == live->links.index)
+			continue;
+		peer = live->links.peers[i].control;
+		if (atomic_load_explicit(&peer->waiting, memory_order_relaxed) &&
+		    (all || atomic_load_explicit(&peer->wake_at, memory_order_relaxed) <=
+				    atomic_load_explicit(&own->reached, memory_order_relaxed)))
+			wake = true;
+	}
+	if (wake)
+		futex_signal(&own->sequence);
+}
+
+static bool must_leave(const struct source_live *live)
+{
+	return atomic_load_explicit(&live->links.supervisor->command, memory_order_acquire) == COMMAND_END;
+}
+
+/* Bytes of the tape that some follower has not read yet. */
+static uint64_t tape_unread(const struct source_live *live)
+{
+	uint64_t written = atomic_load_explicit(live->tape.written, memory_order_relaxed);
+	uint32_t alive = atomic_load_explicit(&live->links.supervisor->live, memory_order_acquire);
+	uint64_t unread = 0;
+
+	for (unsigned i = 0; i < live->links.replicas; i++) {
+		if (i == live->links.index || !(alive >> i & 1))
+			continue;
+		uint64_t read = atomic_load_explicit(&live->links.peers[i].control->tape_read, memory_order_acquire);
+		/* A follower that claims to have read what is not written has a broken control page; its vote,
+		 * or the lack of it, will tell. */
+		uint64_t behind = read <= written ? written - read : 0;
+
+		if (behind > unread)
+			unread = behind;
+	}
+	return unread;
+}
+
+static void wait_for_tape(struct source_live *live)
+{
+	struct replica_statistics *statistics = &live->links.own->control->statistics;
+	uint64_t begin;
+
+	if (tape_unread(live) <= live->tape.ring.size / 2)
+		return;
+	begin = clock_monotonic_ns();
+	while (tape_unread(live) > live->tape.ring.size / 2 && !must_leave(live)) {
+		const _Atomic uint32_t *word = &live->links.supervisor->sequence;
+
+		wake_followers(live, true);
+		futex_wait(word, atomic_load(word), ROOM_LOOK_NS);
+	}
+	statistics->wait_ns += clock_monotonic_ns() - begin;
+}
+
+static result live_time(struct source *source, const struct source_view *view, uint64_t *now)
+{
+	struct source_live *live = as_live(source);
+
+	*now = host_time(live, view);
+	write_entry(live, TAPE_TIME, view->position, now, sizeof(*now));
+	return OK;
+}
+
+/* Whether a vote is due at this position, and why. */
+static enum vote_cause vote_due(struct source_live *live, const struct source_view *view, uint64_t host)
+{
+	if (view->ended)
+		return view->end_voted ? 0 : VOTE_CAUSE_END;
+	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE)
+		return VOTE_CAUSE_BACKLOG;
+	if (view->output_pending > 0) {
+		if (live->output_since == 0)
+			live->output_since = host;
+		if (host - live->output_since >= live->output_delay)
+			return VOTE_CAUSE_OUTPUT;
+	}
+	/* A halted guest that has voted where it stands has nothing new to say. */
+	if (host >= live->next_vote && view->position > live->voted_position)
+		return VOTE_CAUSE_INTERVAL;
+	return 0;
+}
+
+static struct input ask_vote(struct source_live *live, const struct source_view *view, enum vote_cause cause,
+			     uint64_t host)
+{
+	uint64_t value = cause;
+
+	live->next_vote = host + live->vote_interval;
+	live->output_since = 0;
+	live->voted_position = view->position;
+	write_entry(live, TAPE_VOTE, view->position, &value, sizeof(value));
+	wake_followers(live, true);
+	return (struct input){ .kind = INPUT_VOTE, .value = cause };
+}
+
+/* Inputs that the supervisor has for us and that the guest can take. */
+static bool take_inbox(struct source_live *live, const struct source_view *view, struct input *input)
+{
+	const struct supervisor_page *page = live->links.supervisor;
+	const struct ring ring = { (uint8_t *)(uintptr_t)page->console, CONTROL_INPUT_SIZE };
+	uint64_t waiting = atomic_load_explicit(&page->console_written, memory_order_acquire) - view->console_taken;
+
+	if (waiting > 0 && waiting <= CONTROL_INPUT_SIZE && view->console_room > 0) {
+		uint64_t length = waiting < view->console_room ? waiting : view->console_room;
+
+		input->kind = INPUT_CONSOLE;
+		input->length = (uint16_t)(length < TAPE_CONSOLE_MAX ? length : TAPE_CONSOLE_MAX);
+		ring_get(&ring, view->console_taken, input->data, input->length);
+		write_entry(live, TAPE_CONSOLE, view->position, input->data, input->length);
+		return true;
+	}
+	if (atomic_load_explicit(&page->buttons, memory_order_acquire) > view->buttons_taken) {
+		input->kind = INPUT_BUTTON;
+		write_entry(live, TAPE_BUTTON, view->position, NULL, 0);
+		return true;
+	}
+	return false;
+}
+
+/* Sleeps in a halted guest until something may be due. */
+static void idle(struct source_live *live, const struct source_view *view, uint32_t sequence)
+{
+	struct replica_statistics *statistics = &live->links.own->control->statistics;
+	uint64_t begin = clock_monotonic_ns();
+	uint64_t until = begin + IDLE_LOOK_NS;
+	uint64_t deadline = view->deadline == DEVICE_NO_DEADLINE ? UINT64_MAX : view->deadline + live->links.host_zero;
+
+	if (deadline < until && !view->ended)
+		until = deadline;
+	if (live->output_since && live->output_since + live->output_delay < until)
+		until = live->output_since + live->output_delay;
+	if (view->position > live->voted_position && live->next_vote < until)
+		until = live->next_vote;
+	/* Followers have nothing else to wait for now. */
+	wake_followers(live, true);
+	if (until > begin)
+		futex_wait(&live->links.supervisor->sequence, sequence, until - begin);
+	statistics->halt_ns += clock_monotonic_ns() - begin;
+}
+
+static result live_next(struct source *source, const struct source_view *view, struct input *input)
+{
+	struct source_live *live = as_live(source);
+
+	*input = (struct input){ .kind = INPUT_CLOSED };
+	if (live->links.replicas > 1) {
+		wait_for_tape(live);
+		wake_followers(live, false);
+	}
+	for (;;) {
+		/* Read before the looking around that it guards: what comes later ends the sleep. */
+		uint32_t sequence = atomic_load(&live->links.supervisor->sequence);
+		uint64_t host = clock_monotonic_ns();
+		enum vote_cause cause = vote_due(live, view, host);
+
+		if (must_leave(live)) {
+			input->kind = INPUT_LEAVE;
+			return OK;
+		}
+		if (cause != 0) {
+			/* Where the instruction was not complete, the vote comes at the next position. */
+			*input = ask_vote(live, view, cause, host);
+			return OK;
+		}
+		if (!view->ended) {
+			uint64_t now = host - live->links.host_zero;
+
+			if (now >= view->deadline && now > view->now) {
+				write_entry(live, TAPE_TIME, view->position, &now, sizeof(now));
+				input->kind = INPUT_TIME;
+				input->value = now;
+				return OK;
+			}
+			if (take_inbox(live, view, input))
+				return OK;
+			if (!view->must_wait)
+				return OK;
+		}
+		idle(live, view, sequence);
+	}
+}
+
+static const struct source_operations live_operations = { .time = live_time, .next = live_next };
+
+void source_live_init(struct source_live *live, const struct source_links *links, uint64_t vote_interval)
+{
+	*live = (struct source_live){
+		.source = { .operations = &live_operations },
+		.links = *links,
+		.tape = { .ring = links->own->tape, .written = &links->own->control->tape_written },
+		.vote_interval = vote_interval,
+		.output_delay = vote_interval < OUTPUT_DELAY_NS ? vote_interval : OUTPUT_DELAY_NS,
+		.next_vote = clock_monotonic_ns() + vote_interval,
+	};
+}

@@ -1,0 +1,204 @@
+/* A follower's source: its leader's tape. It enters a segment only once the tape tells how the segment ends. */
+#include "lockstep/source.h"
+
+#include <string.h>
+
+#include "base/futex.h"
+
+/* A follower that has caught up sleeps until its leader is so many positions ahead, or for so long: waking it for
+ * every exit would cost the leader a system call each. */
+#define WAKE_DISTANCE 64
+#define CATCH_UP_NS (500 * NS_PER_US)
+/* While the leader does not move at all. */
+#define LOOK_NS (100 * NS_PER_MS)
+/* A leader's time may be ahead of ours by no more than this: both are CLOCK_MONOTONIC of one host. */
+#define TIME_AHEAD_MAX_NS (1 * NS_PER_MS)
+
+static struct source_tape *as_tape(struct source *source)
+{
+	return (struct source_tape *)(void *)source;
+}
+
+static bool must_leave(const struct source_tape *follower)
+{
+	return atomic_load_explicit(&follower->links.supervisor->command, memory_order_acquire) == COMMAND_END;
+}
+
+static uint64_t leader_reached(const struct source_tape *follower)
+{
+	return atomic_load_explicit(&follower->leader->control->reached, memory_order_acquire);
+}
+
+static uint64_t tape_written(const struct source_tape *follower)
+{
+	return atomic_load_explicit(follower->tape.written, memory_order_acquire);
+}
+
+/* Sleeps until the leader has gone on from `reached` and `written`. */
+static void wait_for_leader(struct source_tape *follower, uint64_t reached, uint64_t written, uint64_t *patience)
+{
+	struct control *own = follower->links.own->control;
+	const struct control *leader = follower->leader->control;
+	uint32_t sequence = atomic_load(&leader->sequence);
+	uint64_t begin = clock_monotonic_ns();
+
+	atomic_store(&own->wake_at, reached + follower->wake_distance);
+	atomic_store(&own->waiting, 1);
+	if (leader_reached(follower) == reached && tape_written(follower) == written)
+		futex_wait(&leader->sequence, sequence, *patience);
+	atomic_store(&own->waiting, 0);
+	own->statistics.wait_ns += clock_monotonic_ns() - begin;
+	/* An idle guest costs next to nothing: each fruitless sleep doubles the next. */
+	if (leader_reached(follower) == reached && tape_written(follower) == written)
+		*patience = *patience * 2 < LOOK_NS ? *patience * 2 : LOOK_NS;
+}
+
+/* The next entry, which must be one of this position. */
+static result next_here(const struct source_tape *follower, const struct source_view *view,
+			struct tape_entry *entry, bool *there)
+{
+	TRY(tape_peek(&follower->tape, entry, there));
+	if (!*there)
+		return OK;
+	if (entry->position < view->position)
+		return fail(STATUS_FAILED, "the tape has a %s entry left over from position %llu at position %llu",
+			    tape_kind_name(entry->kind), (unsigned long long)entry->position,
+			    (unsigned long long)view->position);
+	*there = entry->position == view->position;
+	return OK;
+}
+
+static void consume(struct source_tape *follower, const struct tape_entry *entry)
+{
+	tape_consume(&follower->tape, entry);
+	atomic_store_explicit(&follower->links.own->control->tape_read, follower->tape.at, memory_order_release);
+}
+
+/* A time that goes back, or that has not come yet, is a sick leader's. */
+static result check_time(struct source_tape *follower, const struct source_view *view, uint64_t now)
+{
+	uint64_t host = clock_monotonic_ns() - follower->links.host_zero;
+
+	if (now >= view->now && now <= host + TIME_AHEAD_MAX_NS)
+		return OK;
+	follower->links.own->control->statistics.input_faults++;
+	return fail(STATUS_NO_MAJORITY,
+		    "the leader's time is not plausible: it says %llu ns after %llu ns, where this replica's clock says %llu ns",
+		    (unsigned long long)now, (unsigned long long)view->now, (unsigned long long)host);
+}
+
+static result tape_source_time(struct source *source, const struct source_view *view, uint64_t *now)
+{
+	struct source_tape *follower = as_tape(source);
+	struct tape_entry entry;
+	bool there;
+
+	/* The leader has reached the next position before we entered this segment, so the entry is there. */
+	TRY(next_here(follower, view, &entry, &there));
+	if (!there) {
+		uint64_t patience = CATCH_UP_NS;
+
+		while (!there && !must_leave(follower) && leader_reached(follower) <= view->position) {
+			wait_for_leader(follower, leader_reached(follower), tape_written(follower), &patience);
+			TRY(next_here(follower, view, &entry, &there));
+		}
+		if (!there && !must_leave(follower))
+			TRY(next_here(follower, view, &entry, &there));
+	}
+	if (must_leave(follower)) {
+		*now = view->now;
+		return OK;
+	}
+	if (!there || entry.kind != TAPE_TIME)
+		return fail(STATUS_NO_MAJORITY,
+			    "this replica reads the clock at position %llu and its leader did not: they have diverged",
+			    (unsigned long long)view->position);
+	*now = tape_entry_value(&entry);
+	TRY(check_time(follower, view, *now));
+	consume(follower, &entry);
+	return OK;
+}
+
+static result to_input(struct source_tape *follower, const struct source_view *view, const struct tape_entry *entry,
+		       struct input *input)
+{
+	switch (entry->kind) {
+	case TAPE_TIME:
+		input->kind = INPUT_TIME;
+		input->value = tape_entry_value(entry);
+		return check_time(follower, view, input->value);
+	case TAPE_CONSOLE:
+		input->kind = INPUT_CONSOLE;
+		input->length = entry->length;
+		memcpy(input->data, entry->payload, entry->length);
+		if (entry->length > view->console_room)
+			return fail(STATUS_NO_MAJORITY,
+				    "the leader delivers %u key presses where there is room for %llu", entry->length,
+				    (unsigned long long)view->console_room);
+		return OK;
+	case TAPE_BUTTON:
+		input->kind = INPUT_BUTTON;
+		return OK;
+	case TAPE_VOTE:
+		input->kind = INPUT_VOTE;
+		input->value = tape_entry_value(entry);
+		if (input->value == 0 || input->value >= VOTE_CAUSES)
+			return fail(STATUS_NO_MAJORITY, "the leader votes for a reason that does not exist");
+		return OK;
+	case TAPE_KINDS:
+		break;
+	}
+	return fail(STATUS_NO_MAJORITY, "the tape has an entry of a kind that does not exist");
+}
+
+static result tape_source_next(struct source *source, const struct source_view *view, struct input *input)
+{
+	struct source_tape *follower = as_tape(source);
+	struct replica_statistics *statistics = &follower->links.own->control->statistics;
+	uint64_t patience = CATCH_UP_NS;
+
+	for (;;) {
+		/* In this order: an entry of this position is on the tape before the next position is reached. */
+		uint64_t reached = leader_reached(follower);
+		uint64_t written = tape_written(follower);
+		struct tape_entry entry;
+		bool there;
+
+		if (must_leave(follower)) {
+			input->kind = INPUT_LEAVE;
+			return OK;
+		}
+		TRY(next_here(follower, view, &entry, &there));
+		if (there) {
+			TRY(to_input(follower, view, &entry, input));
+			consume(follower, &entry);
+			return OK;
+		}
+		if (reached > view->position && !view->must_wait && !view->ended) {
+			if (reached - view->position > statistics->lag_max)
+				statistics->lag_max = reached - view->position;
+			input->kind = INPUT_CLOSED;
+			return OK;
+		}
+		if (reached > view->position)
+			return fail(STATUS_NO_MAJORITY,
+				    "this replica is %s at position %llu and its leader went on: they have diverged",
+				    view->ended ? "at its end" : "halted", (unsigned long long)view->position);
+		wait_for_leader(follower, reached, written, &patience);
+	}
+}
+
+static const struct source_operations tape_operations = { .time = tape_source_time, .next = tape_source_next };
+
+void source_tape_init(struct source_tape *follower, const struct source_links *links)
+{
+	const struct area *leader = &links->peers[atomic_load(&links->supervisor->leader)];
+
+	*follower = (struct source_tape){
+		.source = { .operations = &tape_operations },
+		.links = *links,
+		.tape = { .ring = leader->tape, .written = &leader->control->tape_written },
+		.leader = leader,
+		.wake_distance = WAKE_DISTANCE,
+	};
+}
