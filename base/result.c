@@ -9,7 +9,7 @@
 
 static _Thread_local struct failure last_failure;
 
-static result set_failure(enum status status, const char *format, va_list arguments)
+static __attribute__((returns_nonnull)) const struct failure *set_failure(enum status status, const char *format, va_list arguments)
 {
 	/* Formatted aside first: an argument may be the message of the failure before. */
 	char message[sizeof(last_failure.message)];
@@ -17,20 +17,20 @@ static result set_failure(enum status status, const char *format, va_list argume
 	(void)vsnprintf(message, sizeof(message), format, arguments);
 	memcpy(last_failure.message, message, sizeof(message));
 	last_failure.status = status;
-	return (result){ .failure = &last_failure };
+	return &last_failure;
 }
 
-result fail(enum status status, const char *format, ...)
+const struct failure *failure_make(enum status status, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	result r = set_failure(status, format, arguments);
+	const struct failure *failure = set_failure(status, format, arguments);
 	va_end(arguments);
-	return r;
+	return failure;
 }
 
-result fail_errno(enum status status, int error, const char *format, ...)
+const struct failure *failure_make_errno(enum status status, int error, const char *format, ...)
 {
 	char message[sizeof(last_failure.message)];
 	va_list arguments;
@@ -38,7 +38,7 @@ result fail_errno(enum status status, int error, const char *format, ...)
 	va_start(arguments, format);
 	(void)vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
-	return fail(status, "%s: %s", message, strerror(error));
+	return failure_make(status, "%s: %s", message, strerror(error));
 }
 
 result in_context(result r, const char *format, ...)

@@ -43,11 +43,17 @@ static inline bool failed(result r)
 	return r.failure != NULL;
 }
 
-/* Makes a failure with a printf-like message (no newline, no full stop at its end). */
-must_check printf_like(2, 3) result fail(enum status status, const char *format, ...);
+/* What `fail` and `fail_errno` are made of; never NULL, which a compiler must know to follow `failed`. */
+must_check printf_like(2, 3) __attribute__((returns_nonnull)) const struct failure *
+failure_make(enum status status, const char *format, ...);
+must_check printf_like(3, 4) __attribute__((returns_nonnull)) const struct failure *
+failure_make_errno(enum status status, int error, const char *format, ...);
 
-/* As `fail`, with ": " and the text of errno `error` behind the message. */
-must_check printf_like(3, 4) result fail_errno(enum status status, int error, const char *format, ...);
+/* fail(status, format, ...): a failure with a printf-like message (no newline, no full stop at its end). */
+#define fail(...) ((result){ .failure = failure_make(__VA_ARGS__) })
+
+/* fail_errno(status, error, format, ...): likewise, with ": " and the text of errno `error` behind it. */
+#define fail_errno(...) ((result){ .failure = failure_make_errno(__VA_ARGS__) })
 
 /* Puts "context: " before the message of a failure; success passes unchanged. */
 must_check printf_like(2, 3) result in_context(result r, const char *format, ...);

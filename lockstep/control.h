@@ -34,7 +34,7 @@ enum {
 	CONTROL_OUTBOX_SIZE = 1 << 20,
 	CONTROL_OUTPUT_PER_VOTE = CONTROL_OUTBOX_SIZE / 4,
 	CONTROL_INPUT_SIZE = 1 << 16,
-	CONTROL_FAILURE_SIZE = 512,
+	CONTROL_FAILURE_SIZE = 1024,
 };
 
 /* Why a vote point was set. The numbers are part of the tape's byte format. */

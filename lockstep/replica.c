@@ -458,7 +458,7 @@ int replica_main(int config_fd)
 	if (!failed(r))
 		r = replica_live(replica);
 	if (failed(r)) {
-		status = r.failure->status;
+		status = (int)r.failure->status;
 		report_failure(replica, r.failure);
 	} else {
 		if (replica->board)
