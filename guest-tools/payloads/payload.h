@@ -84,7 +84,8 @@ void port_out8(uint16_t port, uint8_t value);
 void port_out32(uint16_t port, uint32_t value);
 uint8_t port_in8(uint16_t port);
 uint32_t port_in32(uint16_t port);
-/* Writes `length` bytes to one port by one instruction (REP OUTSB). */
+/* Writes `length` bytes to one port by one instruction (REP OUTSB). KVM still makes an exit for every byte: it
+ * gathers INS, but not OUTS. */
 void port_out8_string(uint16_t port, const void *data, size_t length);
 
 #endif
