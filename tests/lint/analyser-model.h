@@ -1,6 +1,7 @@
 /*
- * What clang's analyser cannot know, because it looks at one file at a time: fail() always gives a failure,
- * and in_context() gives one exactly when it was given one. Included before each file by tests/lint/clang-tidy.
+ * What clang's analyser does not know of base/result.h: that fail() always gives a failure (it does not look at
+ * returns_nonnull), and that in_context(), which lies in another file, gives one exactly when it was given one.
+ * Included before each file by tests/lint/clang-tidy.
  */
 #ifndef TERCET_TESTS_LINT_ANALYSER_MODEL_H
 #define TERCET_TESTS_LINT_ANALYSER_MODEL_H
@@ -9,11 +10,11 @@
 
 #ifndef ANALYSER_MODEL_OFF /* for base/result.c, which defines them */
 
-__attribute__((unused)) must_check static inline result model_failure(result r)
+__attribute__((unused)) must_check static inline result model_failure(const struct failure *failure)
 {
-	if (!r.failure)
+	if (!failure)
 		__builtin_unreachable();
-	return r;
+	return (result){ .failure = failure };
 }
 
 __attribute__((unused)) must_check printf_like(2, 3) static inline result
@@ -23,12 +24,10 @@ __attribute__((unused)) must_check printf_like(2, 3) static inline result
 	return r;
 }
 
-#ifndef fail
-#define fail(...) model_failure(fail(__VA_ARGS__))
-#endif
-#ifndef fail_errno
-#define fail_errno(...) model_failure(fail_errno(__VA_ARGS__))
-#endif
+#undef fail
+#undef fail_errno
+#define fail(...) model_failure(failure_make(__VA_ARGS__))
+#define fail_errno(...) model_failure(failure_make_errno(__VA_ARGS__))
 #define in_context(...) model_context(__VA_ARGS__)
 
 #endif
