@@ -1,5 +1,5 @@
 /*
- * A histogram of durations with buckets that grow by a quarter of a power of two: 12 % exact, any range.
+ * A histogram of durations with four buckets a power of two: any range, no more than a quarter too high.
  */
 #ifndef TERCET_BASE_HISTOGRAM_H
 #define TERCET_BASE_HISTOGRAM_H
@@ -15,6 +15,7 @@ struct histogram {
 	uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
+/* Books one sample. */
 void histogram_add(struct histogram *histogram, uint64_t value);
 
 /* The largest value that falls into a bucket. */

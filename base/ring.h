@@ -13,7 +13,7 @@ struct ring {
 	uint64_t size; /* a power of two */
 };
 
-/* Copies into or out of the ring, around its end. `length` is at most the ring's size. */
+/* Copies into the ring, around its end. `length` is at most the ring's size. */
 static inline void ring_put(const struct ring *ring, uint64_t offset, const void *data, uint64_t length)
 {
 	uint64_t at = offset & (ring->size - 1);
@@ -23,13 +23,20 @@ static inline void ring_put(const struct ring *ring, uint64_t offset, const void
 	memcpy(ring->data, (const uint8_t *)data + first, length - first);
 }
 
+/* The reverse, for a ring of `size` bytes that can only be read. */
+static inline void ring_read(const uint8_t *ring, uint64_t size, uint64_t offset, void *data, uint64_t length)
+{
+	uint64_t at = offset & (size - 1);
+	uint64_t first = length < size - at ? length : size - at;
+
+	memcpy(data, ring + at, first);
+	memcpy((uint8_t *)data + first, ring, length - first);
+}
+
+/* The same for one that can be written, too. */
 static inline void ring_get(const struct ring *ring, uint64_t offset, void *data, uint64_t length)
 {
-	uint64_t at = offset & (ring->size - 1);
-	uint64_t first = length < ring->size - at ? length : ring->size - at;
-
-	memcpy(data, ring->data + at, first);
-	memcpy((uint8_t *)data + first, ring->data, length - first);
+	ring_read(ring->data, ring->size, offset, data, length);
 }
 
 #endif

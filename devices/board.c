@@ -351,7 +351,7 @@ result board_load(struct board *board, struct bytes_reader *reader)
 	loaded->memory.unassigned = bytes_get_u64(reader);
 
 	uint32_t count = bytes_get_u32(reader);
-	result r = OK;
+	result r;
 
 	if (reader->underflow || loaded->now > BOARD_TIME_MAX || count != DEVICE_COUNT)
 		r = fail(STATUS_INPUT, "saved device state is damaged or cut short");

@@ -167,6 +167,7 @@ void area_unmap(struct area *area);
 void area_init(struct area *area);
 must_check result area_check(const struct area *area, unsigned replica);
 
+/* Maps the supervisor's page; only the supervisor maps it writable. Whoever did not make it must check it. */
 must_check result supervisor_page_map(struct supervisor_page **page, int fd, bool writable);
 must_check result supervisor_page_check(const struct supervisor_page *page);
 

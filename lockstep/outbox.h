@@ -28,6 +28,7 @@ struct outbox {
 	uint8_t data[OUTBOX_DATA_MAX];
 };
 
+/* Starts an empty outbox; `written` is the stream's end, in the area that the ring is in. */
 void outbox_init(struct outbox *outbox, struct ring ring, _Atomic uint64_t *written);
 
 /* Takes output made at `position`. There must be room: see outbox_pending. */

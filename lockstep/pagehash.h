@@ -41,6 +41,7 @@ struct digest pagehash_of(struct digest_context *digests, uint64_t page, const u
 /* Hashes again every page in `bitmap`, and empties it. */
 void pagehash_update(struct pagehash *hash, uint64_t *bitmap, pagehash_changed *changed, void *context);
 
+/* The sum, as a digest of all memory. */
 struct digest pagehash_digest(const struct pagehash *hash);
 
 #endif

@@ -86,6 +86,8 @@ struct source_tape {
 	uint64_t wake_distance; /* positions to fall behind before a sleep ends */
 };
 
+/* Starts the leader's source (`vote_interval` in ns), and that of a follower of links->supervisor->leader. `links`
+ * is copied; what it points to must outlive the source. */
 void source_live_init(struct source_live *live, const struct source_links *links, uint64_t vote_interval);
 void source_tape_init(struct source_tape *follower, const struct source_links *links);
 

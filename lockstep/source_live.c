@@ -143,7 +143,6 @@ static struct input ask_vote(struct source_live *live, const struct source_view 
 static bool take_inbox(struct source_live *live, const struct source_view *view, struct input *input)
 {
 	const struct supervisor_page *page = live->links.supervisor;
-	const struct ring ring = { (uint8_t *)(uintptr_t)page->console, CONTROL_INPUT_SIZE };
 	uint64_t waiting = atomic_load_explicit(&page->console_written, memory_order_acquire) - view->console_taken;
 
 	if (waiting > 0 && waiting <= CONTROL_INPUT_SIZE && view->console_room > 0) {
@@ -151,7 +150,7 @@ static bool take_inbox(struct source_live *live, const struct source_view *view,
 
 		input->kind = INPUT_CONSOLE;
 		input->length = (uint16_t)(length < TAPE_CONSOLE_MAX ? length : TAPE_CONSOLE_MAX);
-		ring_get(&ring, view->console_taken, input->data, input->length);
+		ring_read(page->console, CONTROL_INPUT_SIZE, view->console_taken, input->data, input->length);
 		write_entry(live, TAPE_CONSOLE, view->position, input->data, input->length);
 		return true;
 	}

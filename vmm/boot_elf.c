@@ -22,7 +22,8 @@ result boot_elf_is_elf(int fd, const char *name, bool *is_elf)
 	return OK;
 }
 
-static result load_segment(struct ram *ram, int fd, const char *name, const Elf64_Phdr *segment, uint64_t file_size)
+static result load_segment(struct ram *ram, int fd, const char *name, const Elf64_Phdr *segment,
+			   uint64_t file_size)
 {
 	uint64_t address = segment->p_paddr;
 

@@ -19,6 +19,7 @@ struct kvm_vcpu {
 	size_t run_size;
 };
 
+/* Makes the VM's only vCPU. Errors: STATUS_HOST with what KVM refuses. Destroy takes one that was never made. */
 must_check result kvm_vcpu_create(struct kvm_vcpu *vcpu, const struct kvm_vm *vm);
 void kvm_vcpu_destroy(struct kvm_vcpu *vcpu);
 
@@ -41,6 +42,8 @@ must_check result kvm_vcpu_complete(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *s
 /* Queues an external interrupt; run->ready_for_interrupt_injection must be set (4.16 KVM_INTERRUPT). */
 must_check result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector);
 
+/* Reads or writes `count` (at most 16) MSRs by number (4.18 KVM_GET_MSRS, 4.19 KVM_SET_MSRS). Errors: the first
+ * that KVM refuses. */
 must_check result kvm_vcpu_get_msrs(const struct kvm_vcpu *vcpu, const uint32_t *numbers, uint64_t *values,
 				    unsigned count);
 must_check result kvm_vcpu_set_msrs(struct kvm_vcpu *vcpu, const uint32_t *numbers, const uint64_t *values,

@@ -48,18 +48,21 @@ must_check result trap_shim_load(struct trap_shim *shim, struct kvm_vcpu *vcpu, 
 /* Completes a state read from the vCPU, while it stands in the shim, with what is in the VMCB. */
 void trap_shim_merge(const struct trap_shim *shim, struct cpu_state *state);
 
-/* To be called once before the guest leaves a position, so that trap_shim_stopped can tell the shim's OUT from a guest's. */
+/* To be called once before the guest leaves a position, so that trap_shim_stopped can tell the shim's OUT from a
+ * guest's. */
 void trap_shim_arm(struct trap_shim *shim);
 
 /* Whether the exit at hand is the shim's own OUT. */
 bool trap_shim_stopped(const struct trap_shim *shim, const struct kvm_run *run);
 
+/* Why the guest came out: a trap_shim_code, or anything else that a guest wrote there. */
 uint64_t trap_shim_code(const struct trap_shim *shim);
 
 /* Finishes a trapped instruction of `length` bytes: RIP moves on (by the CPU's own next_rip where it gives
  * one) and what the CPU clears at an instruction's end is cleared. `rax` is the guest's new RAX. */
 void trap_shim_finish(struct trap_shim *shim, uint64_t rax, unsigned length);
 
+/* The guest's registers that stand in the VMCB. */
 uint64_t trap_shim_rax(const struct trap_shim *shim);
 uint64_t trap_shim_rip(const struct trap_shim *shim);
 
