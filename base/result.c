@@ -9,7 +9,8 @@
 
 static _Thread_local struct failure last_failure;
 
-static __attribute__((returns_nonnull)) const struct failure *set_failure(enum status status, const char *format, va_list arguments)
+static __attribute__((returns_nonnull)) const struct failure *
+set_failure(enum status status, const char *format, va_list arguments)
 {
 	/* Formatted aside first: an argument may be the message of the failure before. */
 	char message[sizeof(last_failure.message)];
