@@ -12,9 +12,12 @@
 
 #include "devices/device.h"
 
-/* check's own macro of that name would hide base/result.h's function, so it comes behind it and goes. */
+/* check has an old macro of base/result.h's name: ours stays. */
+#pragma push_macro("fail")
+#undef fail
 #include <check.h>
 #undef fail
+#pragma pop_macro("fail")
 
 #define FIXTURE_LINES 16
 #define FIXTURE_OUTPUT 256
