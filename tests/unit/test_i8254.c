@@ -1,8 +1,6 @@
 /* Behaviour from the Intel 82C54 data sheet; times are counted in CLK pulses from the write. */
 #include "devices/i8254.h"
 
-#include <string.h>
-
 #include "tests/unit/fixture.h"
 
 static struct fixture fixture;
@@ -515,72 +513,6 @@ START_TEST(time_does_not_matter_within_a_clock)
 }
 END_TEST
 
-/* A leap is as good as its clocks one by one: state, and whether there was an edge. */
-START_TEST(leaps_equal_steps)
-{
-	uint64_t seed = (uint64_t)_i + 1;
-	static struct fixture other_fixture;
-	struct i8254 other = { 0 };
-
-	fixture_init(&other_fixture);
-	i8254_init(&other, &other_fixture.board);
-	for (unsigned i = 0; i < 1500; i++) {
-		uint64_t r = fixture_random(&seed);
-		unsigned port = r >> 8 & 3;
-		unsigned value = r >> 16 & 0xFF;
-
-		fixture_copy_state(&i8254_model, &pit, &other, now());
-		memcpy(other_fixture.lines, fixture.lines, sizeof(fixture.lines));
-		memcpy(other_fixture.rises, fixture.rises, sizeof(fixture.rises));
-		switch (r & 7) {
-		case 0:
-			/* Short counts, so that something happens. */
-			program(port % 3, r >> 12 & 7, r >> 20 & 0x1F);
-			break;
-		case 1:
-			out(port, value);
-			break;
-		case 2:
-			(void)in(port);
-			break;
-		case 3:
-			speaker(value & 1);
-			break;
-		default: {
-			uint64_t clocks = value % 60;
-			uint64_t deadline = i8254_model.deadline(&pit);
-			unsigned rises = fixture.rises[0];
-			uint64_t first_rise = DEVICE_NO_DEADLINE;
-
-			for (uint64_t c = 1; c <= clocks; c++) {
-				i8254_model.advance(&other, i8254_time_of(clock_now + c));
-				if (other_fixture.rises[0] > rises && first_rise == DEVICE_NO_DEADLINE)
-					first_rise = i8254_time_of(clock_now + c);
-			}
-			pass(clocks);
-			ck_assert_int_eq(fixture.rises[0] > rises, other_fixture.rises[0] > rises);
-			ck_assert_int_eq(fixture.lines[0], other_fixture.lines[0]);
-			/* The deadline is the first edge. */
-			if (first_rise != DEVICE_NO_DEADLINE)
-				ck_assert_uint_eq(first_rise, deadline);
-			else
-				ck_assert_uint_gt(deadline, now());
-			uint8_t a[256], b[256];
-			struct bytes_writer wa = bytes_writer_over(a, sizeof(a));
-			struct bytes_writer wb = bytes_writer_over(b, sizeof(b));
-
-			i8254_model.save(&pit, &wa);
-			i8254_model.save(&other, &wb);
-			ck_assert_uint_eq(wa.used, wb.used);
-			ck_assert_mem_eq(a, b, wa.used);
-			break;
-		}
-		}
-	}
-	fixture_hostile_states(&i8254_model, &pit, &other, now());
-}
-END_TEST
-
 START_TEST(a_leap_of_a_century)
 {
 	program(0, 3, 12345);
@@ -619,9 +551,7 @@ int main(void)
 	tcase_add_test(tests, linux_reads_the_clock);
 	tcase_add_test(tests, speaker_port);
 	tcase_add_test(tests, time_does_not_matter_within_a_clock);
-	tcase_add_loop_test(tests, leaps_equal_steps, 0, 40);
 	tcase_add_test(tests, a_leap_of_a_century);
-	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }
