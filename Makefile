@@ -24,12 +24,17 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 .PHONY: all
 all: $(BUILD)/tercet payloads
 
+# V=1 shows whole commands.
+Q := $(if $(V),,@)
+
 $(BUILD)/tercet: $(OBJECTS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC   $@"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(OBJECTS:.o=.d)
 -include guest-tools/payloads/payloads.mk

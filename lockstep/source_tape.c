@@ -83,8 +83,8 @@ static result check_time(struct source_tape *follower, const struct source_view 
 		return OK;
 	follower->links.own->control->statistics.input_faults++;
 	return fail(STATUS_NO_MAJORITY,
-		    "the leader's time is not plausible: it says %llu ns after %llu ns, where this replica's clock says "
-		    "%llu ns",
+		    "the leader's time is not plausible: it says %llu ns after %llu ns, where this replica's clock "
+		    "says %llu ns",
 		    (unsigned long long)now, (unsigned long long)view->now, (unsigned long long)host);
 }
 

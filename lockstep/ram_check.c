@@ -1,0 +1,45 @@
+#include "lockstep/ram_check.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "vmm/ram.h"
+
+enum { CHUNK = 1 << 20 };
+
+static result compare_chunk(const int *fds, unsigned count, uint64_t offset, uint64_t length, uint8_t *buffers,
+			    uint64_t *differing)
+{
+	/* Read, not mapped: reading memory that nobody ever touched does not make it exist. */
+	TRY(fd_read_at(fds[0], "guest RAM", offset, buffers, (size_t)length));
+	bool differs[CHUNK / RAM_PAGE_SIZE] = { false };
+
+	for (unsigned i = 1; i < count; i++) {
+		TRY(fd_read_at(fds[i], "guest RAM", offset, buffers + CHUNK, (size_t)length));
+		for (uint64_t page = 0; page < length / RAM_PAGE_SIZE; page++)
+			if (memcmp(buffers + page * RAM_PAGE_SIZE, buffers + CHUNK + page * RAM_PAGE_SIZE,
+				   RAM_PAGE_SIZE) != 0)
+				differs[page] = true;
+	}
+	for (uint64_t page = 0; page < length / RAM_PAGE_SIZE; page++)
+		*differing += differs[page];
+	return OK;
+}
+
+result ram_check_compare(const int *fds, unsigned count, uint64_t size, uint64_t *pages, uint64_t *differing)
+{
+	uint8_t *buffers = malloc(2 * (size_t)CHUNK);
+	result r = OK;
+
+	*pages = size / RAM_PAGE_SIZE;
+	*differing = 0;
+	if (!buffers)
+		return fail(STATUS_FAILED, "no memory to compare guest memories");
+	for (uint64_t offset = 0; offset < size && !failed(r); offset += CHUNK)
+		r = compare_chunk(fds, count, offset, size - offset < CHUNK ? size - offset : CHUNK, buffers,
+				  differing);
+	free(buffers);
+	return r;
+}

@@ -1,0 +1,353 @@
+#include "lockstep/report.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "devices/board.h"
+
+/* A number as JSON people read: hexadecimal text, since JSON's own numbers end at 2^53. */
+static json_t *hex(uint64_t value)
+{
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "0x%" PRIx64, value);
+	return json_string(text);
+}
+
+static json_t *hex_bytes(const uint8_t *bytes, size_t length)
+{
+	char text[2 * 16 + 3] = "0x";
+
+	for (size_t i = 0; i < length && i < 16; i++)
+		(void)snprintf(text + 2 + 2 * i, 3, "%02x", bytes[length - 1 - i]);
+	return json_string(text);
+}
+
+static void append(json_t *list, json_t *item)
+{
+	if (json_array_size(list) < REPORT_LIST_MAX)
+		(void)json_array_append_new(list, item);
+	else
+		json_decref(item);
+}
+
+/* The numbers of the bits in which two byte strings differ. */
+static json_t *differing_bits(const uint8_t *a, const uint8_t *b, size_t length, uint64_t *count)
+{
+	json_t *bits = json_array();
+
+	*count = 0;
+	for (size_t i = 0; i < length; i++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			if (!((a[i] ^ b[i]) >> bit & 1))
+				continue;
+			append(bits, json_integer((json_int_t)(8 * i + bit)));
+			++*count;
+		}
+	}
+	return bits;
+}
+
+/* --- digests, exits --- */
+
+static json_t *differing_digests(const struct report_side *suspect, const struct report_side *reference)
+{
+	json_t *list = json_array();
+
+	for (unsigned d = 0; d < VOTE_DIGESTS; d++)
+		if (memcmp(&suspect->record->ballot.digests[d], &reference->record->ballot.digests[d],
+			   sizeof(struct digest)) != 0)
+			append(list, json_string(vote_digest_name((enum vote_digest)d)));
+	return list;
+}
+
+static void add_field(json_t *fields, const char *name, uint64_t suspect, uint64_t reference)
+{
+	if (suspect != reference)
+		append(fields, json_pack("{s:s, s:o, s:o}", "name", name, "suspect", hex(suspect), "reference",
+					 hex(reference)));
+}
+
+/* Names of the general registers, as the register table has them first. */
+static json_t *differing_fields(const struct exit_record *a, const struct exit_record *b)
+{
+	json_t *fields = json_array();
+
+	add_field(fields, "reason", a->reason, b->reason);
+	add_field(fields, "address", a->address, b->address);
+	add_field(fields, "size", a->size, b->size);
+	add_field(fields, "data", a->data, b->data);
+	for (size_t i = 0; i < GPR_COUNT; i++)
+		add_field(fields, register_table[i].name, a->gpr[i], b->gpr[i]);
+	add_field(fields, "rip", a->rip, b->rip);
+	add_field(fields, "rflags", a->rflags, b->rflags);
+	return fields;
+}
+
+static json_t *first_exit(const struct report_side *suspect, const struct report_side *reference,
+			  uint64_t agreed_position)
+{
+	uint64_t end = suspect->record->position < reference->record->position ? suspect->record->position :
+										  reference->record->position;
+
+	/* The logs are rings: what is older than they are long is gone. */
+	if (end > CONTROL_EXIT_LOG && agreed_position < end - CONTROL_EXIT_LOG)
+		agreed_position = end - CONTROL_EXIT_LOG;
+	for (uint64_t position = agreed_position + 1; position <= end; position++) {
+		struct exit_record a = suspect->area->exit_log[position % CONTROL_EXIT_LOG];
+		struct exit_record b = reference->area->exit_log[position % CONTROL_EXIT_LOG];
+
+		if (memcmp(&a, &b, sizeof(a)) == 0)
+			continue;
+		return json_pack("{s:I, s:s, s:s, s:o}", "position", (json_int_t)position, "suspect",
+				 exit_reason_name((enum exit_reason)a.reason), "reference",
+				 exit_reason_name((enum exit_reason)b.reason), "fields", differing_fields(&a, &b));
+	}
+	return json_null();
+}
+
+/* --- registers, devices --- */
+
+static void add_register(void *context, const struct register_info *info, const uint8_t *a, const uint8_t *b)
+{
+	json_t *list = context;
+	uint64_t count;
+
+	append(list, json_pack("{s:s, s:o, s:o, s:o}", "name", info->name, "suspect", hex_bytes(a, info->width),
+			       "reference", hex_bytes(b, info->width), "bits",
+			       differing_bits(a, b, info->width, &count)));
+}
+
+static json_t *differing_registers(const struct report_side *suspect, const struct report_side *reference)
+{
+	json_t *list = json_array();
+
+	(void)registers_compare(&suspect->record->cpu, &reference->record->cpu, add_register, list);
+	return list;
+}
+
+static json_t *differing_devices(const struct report_side *suspect, const struct report_side *reference)
+{
+	const struct vote_record *a = suspect->record;
+	const struct vote_record *b = reference->record;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < board_device_count(NULL); i++) {
+		size_t a_at, b_at, a_length, b_length;
+		uint64_t count;
+
+		if (!board_saved_device(a->devices, a->devices_size, i, &a_at, &a_length) ||
+		    !board_saved_device(b->devices, b->devices_size, i, &b_at, &b_length))
+			continue;
+		size_t length = a_length < b_length ? a_length : b_length;
+
+		if (a_length == b_length && memcmp(a->devices + a_at, b->devices + b_at, length) == 0)
+			continue;
+		append(list, json_pack("{s:s, s:o}", "name", board_device_name(NULL, i), "bits",
+				       differing_bits(a->devices + a_at, b->devices + b_at, length, &count)));
+	}
+	return list;
+}
+
+/* --- memory --- */
+
+/* The page hash changes of one side's vote, copied and put in order (they were written in order). */
+struct change_list {
+	struct pagehash_change *changes;
+	uint64_t count;
+};
+
+static struct change_list copy_changes(const struct report_side *side)
+{
+	const struct area *area = side->area;
+	uint64_t begin = side->record->changes_begin;
+	uint64_t count = side->record->changes_end - begin;
+	struct change_list list = { .changes = NULL };
+
+	if (side->record->changes_end < begin || count > area->changes_size || count == 0)
+		return list;
+	list.changes = calloc((size_t)count, sizeof(*list.changes));
+	if (!list.changes)
+		return list;
+	list.count = count;
+	for (uint64_t i = 0; i < count; i++)
+		list.changes[i] = area->changes[(begin + i) % area->changes_size];
+	return list;
+}
+
+/* One side's page as it was voted: its hash by that vote's changes, else as it has been since before. */
+static bool voted_content(const struct report_side *side, uint64_t page, const struct pagehash_change *change,
+			  struct digest_context *digests, uint8_t *content)
+{
+	const struct digest expected = change ? change->hash : side->area->page_hashes[page];
+
+	memcpy(content, ram_page(side->ram, page), RAM_PAGE_SIZE);
+	const struct digest actual = pagehash_of(digests, page, content);
+
+	return memcmp(&actual, &expected, sizeof(actual)) == 0;
+}
+
+struct page_context {
+	const struct report_side *suspect;
+	const struct report_side *reference;
+	struct digest_context *digests;
+	json_t *pages;
+	uint64_t count;
+};
+
+static void add_page(struct page_context *context, uint64_t page, const struct pagehash_change *a,
+		     const struct pagehash_change *b)
+{
+	uint8_t one[RAM_PAGE_SIZE];
+	uint8_t other[RAM_PAGE_SIZE];
+	uint64_t bits;
+	json_t *item;
+
+	if (page >= ram_pages(context->suspect->ram))
+		return;
+	context->count++;
+	if (json_array_size(context->pages) >= REPORT_LIST_MAX)
+		return;
+	item = json_pack("{s:o}", "address", hex(ram_page_address(context->suspect->ram, page)));
+	/* A leader runs on while its vote is judged: then only the hash tells that the page differed. */
+	if (voted_content(context->suspect, page, a, context->digests, one) &&
+	    voted_content(context->reference, page, b, context->digests, other)) {
+		(void)json_object_set_new(item, "bits", differing_bits(one, other, RAM_PAGE_SIZE, &bits));
+		(void)json_object_set_new(item, "bit_count", json_integer((json_int_t)bits));
+	}
+	append(context->pages, item);
+}
+
+static json_t *differing_pages(const struct report_side *suspect, const struct report_side *reference,
+			       struct digest_context *digests, uint64_t *count)
+{
+	struct change_list a = copy_changes(suspect);
+	struct change_list b = copy_changes(reference);
+	struct page_context context = {
+		.suspect = suspect, .reference = reference, .digests = digests, .pages = json_array()
+	};
+	uint64_t i = 0;
+	uint64_t j = 0;
+
+	while (i < a.count || j < b.count) {
+		uint64_t page_a = i < a.count ? a.changes[i].page : UINT64_MAX;
+		uint64_t page_b = j < b.count ? b.changes[j].page : UINT64_MAX;
+
+		if (page_a == page_b) {
+			if (memcmp(&a.changes[i].hash, &b.changes[j].hash, sizeof(struct digest)) != 0)
+				add_page(&context, page_a, &a.changes[i], &b.changes[j]);
+			i++;
+			j++;
+		} else if (page_a < page_b) {
+			add_page(&context, page_a, &a.changes[i++], NULL);
+		} else {
+			add_page(&context, page_b, NULL, &b.changes[j++]);
+		}
+	}
+	free(a.changes);
+	free(b.changes);
+	*count = context.count;
+	return context.pages;
+}
+
+json_t *report_difference(const struct report_side *suspect, const struct report_side *reference,
+			  uint64_t agreed_position, struct digest_context *digests)
+{
+	uint64_t page_count;
+	json_t *pages = differing_pages(suspect, reference, digests, &page_count);
+
+	return json_pack("{s:I, s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:I}", "vote",
+			 (json_int_t)reference->record->number, "position", (json_int_t)reference->record->position,
+			 "replica", (int)suspect->replica, "reference", (int)reference->replica, "digests",
+			 differing_digests(suspect, reference), "first_exit",
+			 first_exit(suspect, reference, agreed_position), "registers",
+			 differing_registers(suspect, reference), "devices", differing_devices(suspect, reference),
+			 "pages", pages, "page_count", (json_int_t)page_count);
+}
+
+/* --- for people --- */
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "?";
+}
+
+/* "3, 17, ..." */
+static void list_text(const json_t *list, char *text, size_t size)
+{
+	size_t used = 0;
+	size_t index;
+	const json_t *item;
+
+	text[0] = '\0';
+	json_array_foreach(list, index, item) {
+		int written;
+
+		if (index == 8 || used + 32 > size) {
+			(void)snprintf(text + used, size - used, ", ...");
+			return;
+		}
+		if (json_is_string(item))
+			written = snprintf(text + used, size - used, "%s%s", index ? ", " : "", json_string_value(item));
+		else
+			written = snprintf(text + used, size - used, "%s%lld", index ? ", " : "",
+					   (long long)json_integer_value(item));
+		used += (size_t)written;
+	}
+}
+
+static void log_exit(const json_t *exit)
+{
+	const json_t *fields = json_object_get(exit, "fields");
+	const json_t *field;
+	size_t index;
+
+	if (!json_is_object(exit))
+		return;
+	log_error("  first differing exit: position %lld, %s (reference: %s)",
+		  (long long)json_integer_value(json_object_get(exit, "position")), text_of(exit, "suspect"),
+		  text_of(exit, "reference"));
+	json_array_foreach(fields, index, field)
+		log_error("    %s: %s (reference: %s)", text_of(field, "name"), text_of(field, "suspect"),
+			  text_of(field, "reference"));
+}
+
+static void log_items(const json_t *list, const char *what, const char *key)
+{
+	const json_t *item;
+	size_t index;
+	char bits[256];
+
+	json_array_foreach(list, index, item) {
+		list_text(json_object_get(item, "bits"), bits, sizeof(bits));
+		if (json_object_get(item, "suspect"))
+			log_error("  %s %s: %s (reference: %s), bits %s", what, text_of(item, key),
+				  text_of(item, "suspect"), text_of(item, "reference"), bits);
+		else
+			log_error("  %s %s: %s%s", what, text_of(item, key), bits[0] ? "bits " : "changed since",
+				  bits);
+	}
+}
+
+void report_log(const json_t *difference)
+{
+	char digests[128];
+
+	list_text(json_object_get(difference, "digests"), digests, sizeof(digests));
+	log_error("vote %lld at position %lld: replica %lld differs from replica %lld in: %s",
+		  (long long)json_integer_value(json_object_get(difference, "vote")),
+		  (long long)json_integer_value(json_object_get(difference, "position")),
+		  (long long)json_integer_value(json_object_get(difference, "replica")),
+		  (long long)json_integer_value(json_object_get(difference, "reference")), digests);
+	log_exit(json_object_get(difference, "first_exit"));
+	log_items(json_object_get(difference, "registers"), "register", "name");
+	log_items(json_object_get(difference, "devices"), "device", "name");
+	log_items(json_object_get(difference, "pages"), "page", "address");
+}

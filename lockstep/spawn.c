@@ -1,0 +1,169 @@
+#include "lockstep/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+enum { STATUS_CANNOT_EXEC = 127 };
+
+static result create_memories(struct member *member, uint64_t memory)
+{
+	uint64_t pages = memory / RAM_PAGE_SIZE;
+	char name[32];
+	struct area area;
+
+	(void)snprintf(name, sizeof(name), "tercet-ram-%u", member->index);
+	TRY(fd_sealed_memory(&member->ram_fd, name, memory));
+	(void)snprintf(name, sizeof(name), "tercet-area-%u", member->index);
+	TRY(fd_sealed_memory(&member->area_fd, name, area_size(pages)));
+	TRY(area_map(&area, member->area_fd, pages, true));
+	area_init(&area);
+	area_unmap(&area);
+	/* From here on the supervisor only looks. */
+	TRY(area_map(&member->area, member->area_fd, pages, false));
+	return ram_map(&member->ram, member->ram_fd, memory, false);
+}
+
+result member_create(struct member *member, unsigned index, uint64_t memory)
+{
+	*member = (struct member){ .index = index, .pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+	result r = create_memories(member, memory);
+
+	if (failed(r))
+		member_destroy(member);
+	return r;
+}
+
+static void inherit(int fd)
+{
+	int flags = fd >= 0 ? fcntl(fd, F_GETFD) : -1;
+
+	if (flags >= 0)
+		(void)fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+}
+
+/* Everything that the child keeps; all else is close-on-exec. */
+static void inherit_all(const struct replica_config *config, int config_fd)
+{
+	inherit(config->ram_fd);
+	inherit(config->own_area_fd);
+	for (unsigned i = 0; i < config->replicas; i++)
+		inherit(config->peer_area_fds[i]);
+	inherit(config->supervisor_fd);
+	inherit(config->doorbell_fd);
+	inherit(config->kernel_fd);
+	inherit(config->initrd_fd);
+	inherit(config_fd);
+}
+
+static void exec_replica(const struct replica_config *config, int config_fd)
+{
+	char number[16];
+	char role[] = SPAWN_ROLE;
+	char name[] = "tercet-replica";
+	char *arguments[] = { name, role, number, NULL };
+	sigset_t none;
+
+	(void)snprintf(number, sizeof(number), "%d", config_fd);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	inherit_all(config, config_fd);
+	(void)execv("/proc/self/exe", arguments);
+	_exit(STATUS_CANNOT_EXEC);
+}
+
+static result start_process(struct member *member, const struct replica_config *config, int config_fd)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return fail_errno(STATUS_FAILED, errno, "cannot start replica %u", member->index);
+	if (pid == 0)
+		exec_replica(config, config_fd);
+	member->pid = pid;
+	member->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (member->pid_fd < 0) {
+		int error = errno;
+
+		member_kill(member);
+		return fail_errno(STATUS_FAILED, error, "cannot watch replica %u", member->index);
+	}
+	member->live = true;
+	return OK;
+}
+
+result member_start(struct member *member, const struct member *members, const struct replica_config *config,
+		    int supervisor_fd)
+{
+	struct replica_config own = *config;
+	int config_fd = -1;
+	result r = OK;
+
+	own.index = member->index;
+	own.ram_fd = member->ram_fd;
+	own.own_area_fd = member->area_fd;
+	own.supervisor_fd = -1;
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
+		own.peer_area_fds[i] = -1;
+	for (unsigned i = 0; i < own.replicas && !failed(r); i++)
+		if (i != member->index)
+			r = fd_read_only_view(members[i].area_fd, "a replica's shared area", &own.peer_area_fds[i]);
+	if (!failed(r))
+		r = fd_read_only_view(supervisor_fd, "the supervisor's page", &own.supervisor_fd);
+	if (!failed(r))
+		r = replica_config_pass(&own, &config_fd);
+	if (!failed(r))
+		r = start_process(member, &own, config_fd);
+	for (unsigned i = 0; i < own.replicas; i++)
+		fd_close(&own.peer_area_fds[i]);
+	fd_close(&own.supervisor_fd);
+	fd_close(&config_fd);
+	return r;
+}
+
+static void take_remains(struct member *member, int options)
+{
+	int status;
+	pid_t pid;
+
+	do {
+		pid = wait4(member->pid, &status, options, &member->usage);
+	} while (pid < 0 && errno == EINTR);
+	if (pid == 0)
+		return;
+	member->status = status;
+	member->pid = 0;
+	fd_close(&member->pid_fd);
+}
+
+bool member_reap(struct member *member)
+{
+	if (member->pid != 0)
+		take_remains(member, WNOHANG);
+	return member->pid == 0;
+}
+
+void member_kill(struct member *member)
+{
+	if (member->pid == 0)
+		return;
+	(void)kill(member->pid, SIGKILL);
+	take_remains(member, 0);
+}
+
+void member_destroy(struct member *member)
+{
+	member_kill(member);
+	area_unmap(&member->area);
+	ram_unmap(&member->ram);
+	fd_close(&member->area_fd);
+	fd_close(&member->ram_fd);
+}

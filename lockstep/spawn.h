@@ -1,0 +1,51 @@
+/*
+ * Replica processes as the supervisor holds them: their memories, their birth (fork and exec) and their death.
+ */
+#ifndef TERCET_LOCKSTEP_SPAWN_H
+#define TERCET_LOCKSTEP_SPAWN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "base/result.h"
+#include "lockstep/control.h"
+#include "lockstep/replica_config.h"
+#include "vmm/ram.h"
+
+/* The word after the program's name that makes it a replica; not for users. */
+#define SPAWN_ROLE "--replica"
+
+struct member {
+	unsigned index;
+	pid_t pid;     /* 0: not running */
+	int pid_fd;    /* readable when it has died */
+	int ram_fd;
+	int area_fd;
+	struct area area; /* read-only */
+	struct ram ram;   /* read-only */
+	bool live;     /* takes part in votes */
+	bool dissents; /* says that it cannot follow: a vote against */
+	bool suspended; /* died or retired; `why` tells */
+	char why[CONTROL_FAILURE_SIZE];
+	struct rusage usage; /* once it has been reaped */
+	int status;          /* wait status, once reaped */
+};
+
+/* Makes a member's memories. */
+must_check result member_create(struct member *member, unsigned index, uint64_t memory);
+
+/* Starts its process. `config` has everything but the descriptors of this member and its peers. */
+must_check result member_start(struct member *member, const struct member *members, const struct replica_config *config,
+			       int supervisor_fd);
+
+/* Ends its process (SIGKILL) and takes its remains; nothing if it is not running. */
+void member_kill(struct member *member);
+
+/* Takes the remains of a process that has ended; false if it still runs. */
+bool member_reap(struct member *member);
+
+void member_destroy(struct member *member);
+
+#endif

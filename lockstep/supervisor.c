@@ -1,0 +1,783 @@
+/* spawn, epoll, verdicts, commit: the story of a running machine */
+#include "lockstep/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/futex.h"
+#include "base/log.h"
+#include "devices/host/console.h"
+#include "lockstep/commit.h"
+#include "lockstep/control.h"
+#include "lockstep/ram_check.h"
+#include "lockstep/report.h"
+#include "lockstep/spawn.h"
+#include "lockstep/tally.h"
+#include "lockstep/vote.h"
+
+/* How often the supervisor looks for what nobody tells it: hung replicas. */
+#define LOOK_NS (500 * NS_PER_MS)
+/* Replicas that are told to end get so long before they are killed. */
+#define END_PATIENCE_NS (2 * NS_PER_S)
+
+struct supervisor {
+	const struct machine_options *options;
+	unsigned replicas;
+	struct member members[VOTE_REPLICAS_MAX];
+	struct replica_config config;
+	struct supervisor_page *page;
+	int page_fd, doorbell_fd, epoll_fd, signal_fd, timer_fd;
+	struct console console;
+	bool console_open;
+	bool input_polled; /* key presses are waited for by epoll */
+	bool input_always; /* input is a file: always ready */
+	bool output_polled;
+	struct digest_context digests;
+	struct commit commit;
+	struct tally tally;
+
+	unsigned leader;
+	uint64_t verdicts;
+	uint64_t agreed_position;
+	uint64_t console_taken;   /* key presses that the guest took, by the last verdict */
+	uint64_t waiting_since;   /* since when a vote waits for ballots, 0: none does */
+	uint64_t begin_ns;
+	struct vote_record *records; /* VOTE_REPLICAS_MAX: copies of the vote at hand */
+
+	bool over;
+	enum machine_end end;
+	uint64_t end_value;
+};
+
+/* --- members --- */
+
+static uint32_t live_set(const struct supervisor *supervisor)
+{
+	uint32_t set = 0;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live)
+			set |= 1u << i;
+	return set;
+}
+
+static void tell_replicas(struct supervisor *supervisor)
+{
+	struct supervisor_page *page = supervisor->page;
+
+	atomic_store(&page->live, live_set(supervisor));
+	atomic_store(&page->output_released,
+		     commit_released(&supervisor->commit, atomic_load(&page->output_released)));
+	atomic_store(&page->verdicts, supervisor->verdicts);
+	futex_signal(&page->sequence);
+}
+
+static void retire(struct supervisor *supervisor, struct member *member, const char *why)
+{
+	log_warning("replica %u is retired: %s", member->index, why);
+	if (!member->why[0])
+		(void)snprintf(member->why, sizeof(member->why), "%s", why);
+	member->live = false;
+	tally_retire(&supervisor->tally, member->index, supervisor->agreed_position, why);
+	member_kill(member);
+	atomic_store(&supervisor->page->live, live_set(supervisor));
+}
+
+/* A member is gone, and not because its data were wrong. */
+static result lose(struct supervisor *supervisor, struct member *member, const char *why)
+{
+	if (member->index == supervisor->leader || supervisor->replicas == 1)
+		return fail(STATUS_FAILED, "replica %u, the leader, is lost (%s): the machine is stopped", member->index,
+			    why);
+	retire(supervisor, member, why);
+	if (__builtin_popcount(live_set(supervisor)) < 2)
+		return fail(STATUS_NO_MAJORITY,
+			    "replica %u is left alone, with nobody to vote with: the machine is stopped",
+			    supervisor->leader);
+	return OK;
+}
+
+/* What a replica says of its own failure; its page is its own, so the text is copied and cut. */
+static result hear_failure(struct supervisor *supervisor, struct member *member)
+{
+	const struct control *control = member->area.control;
+	uint32_t status = control->failure_status;
+
+	if (member->dissents || atomic_load(&control->state) != REPLICA_FAILED)
+		return OK;
+	memcpy(member->why, control->failure, sizeof(member->why));
+	member->why[sizeof(member->why) - 1] = '\0';
+	/* What the host or a file lacks, all replicas lack. */
+	if (supervisor->verdicts == 0 &&
+	    (status == STATUS_INPUT || status == STATUS_HOST || status == STATUS_USAGE))
+		return fail((enum status)status, "%s", member->why);
+	if (member->index == supervisor->leader)
+		return fail(STATUS_FAILED, "replica %u, the leader, cannot go on: %s", member->index, member->why);
+	log_error("replica %u cannot go on: %s", member->index, member->why);
+	member->dissents = true;
+	return OK;
+}
+
+static result bury_dead(struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		struct member *member = &supervisor->members[i];
+		char why[64];
+
+		if (!member->live)
+			continue;
+		TRY(hear_failure(supervisor, member));
+		if (member->pid == 0 || !member_reap(member) || member->dissents)
+			continue;
+		if (WIFSIGNALED(member->status))
+			(void)snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(member->status));
+		else
+			(void)snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(member->status));
+		TRY(lose(supervisor, member, why));
+	}
+	return OK;
+}
+
+/* --- votes --- */
+
+static bool has_voted(const struct supervisor *supervisor, const struct member *member)
+{
+	return member->dissents || atomic_load_explicit(&member->area.control->votes, memory_order_acquire) >
+					   supervisor->verdicts;
+}
+
+static bool all_voted(struct supervisor *supervisor)
+{
+	bool any = false;
+	bool all = true;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		const struct member *member = &supervisor->members[i];
+
+		if (!member->live)
+			continue;
+		if (!has_voted(supervisor, member))
+			all = false;
+		else if (!member->dissents)
+			any = true;
+	}
+	if (any && !all && supervisor->waiting_since == 0)
+		supervisor->waiting_since = clock_monotonic_ns();
+	return any && all;
+}
+
+/* Copies the ballots. One that is missing or damaged counts as a vote against everybody. */
+static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballot *ballots)
+{
+	uint32_t voters = 0;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		struct member *member = &supervisor->members[i];
+		result r;
+
+		if (!member->live)
+			continue;
+		voters |= 1u << i;
+		if (!member->dissents) {
+			r = vote_record_take(&member->area, supervisor->verdicts, &supervisor->records[i]);
+			if (failed(r)) {
+				log_error("replica %u: %s", i, r.failure->message);
+				(void)snprintf(member->why, sizeof(member->why), "%s", r.failure->message);
+				member->dissents = true;
+			}
+		}
+		if (member->dissents)
+			memset(&ballots[i], 0xD0 + (int)i, sizeof(ballots[i]));
+		else
+			ballots[i] = supervisor->records[i].ballot;
+	}
+	return voters;
+}
+
+static struct report_side side_of(const struct supervisor *supervisor, unsigned replica)
+{
+	return (struct report_side){
+		.replica = replica,
+		.area = &supervisor->members[replica].area,
+		.ram = &supervisor->members[replica].ram,
+		.record = &supervisor->records[replica],
+	};
+}
+
+static void report(struct supervisor *supervisor, unsigned suspect, unsigned reference)
+{
+	const struct report_side one = side_of(supervisor, suspect);
+	const struct report_side other = side_of(supervisor, reference);
+	json_t *difference;
+
+	if (supervisor->members[suspect].dissents || supervisor->members[reference].dissents)
+		return;
+	difference = report_difference(&one, &other, supervisor->agreed_position, &supervisor->digests);
+	if (!difference)
+		return;
+	report_log(difference);
+	(void)json_array_append_new(supervisor->tally.differences, difference);
+}
+
+/* A member of the set to compare with: better a follower, which stands at the vote, than the leader. */
+static unsigned reference_in(const struct supervisor *supervisor, uint32_t set)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if ((set >> i & 1) && i != supervisor->leader)
+			return i;
+	return supervisor->leader;
+}
+
+static result judge_minority(struct supervisor *supervisor, const struct vote_verdict *verdict)
+{
+	unsigned reference = reference_in(supervisor, verdict->majority);
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (verdict->minority >> i & 1)
+			report(supervisor, i, reference);
+	if (verdict->minority >> supervisor->leader & 1)
+		return fail(STATUS_NO_MAJORITY,
+			    "replica %u, the leader, is outvoted at position %" PRIu64 ": the machine is stopped",
+			    supervisor->leader, supervisor->records[reference].position);
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (verdict->minority >> i & 1)
+			retire(supervisor, &supervisor->members[i], "outvoted");
+	return OK;
+}
+
+static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if ((voters >> i & 1) && i != supervisor->leader)
+			report(supervisor, i, supervisor->leader);
+	return fail(STATUS_NO_MAJORITY,
+		    "no majority at vote %" PRIu64 ": nobody can tell which replica is right; the machine is stopped "
+		    "and nothing unvoted has left it",
+		    supervisor->verdicts);
+}
+
+/* Books a verdict with a majority: output leaves, replicas go on. */
+static result accept_vote(struct supervisor *supervisor, uint32_t majority)
+{
+	unsigned from = (majority >> supervisor->leader & 1) ? supervisor->leader :
+							       reference_in(supervisor, majority);
+	const struct vote_record *record = &supervisor->records[from];
+
+	TRY(commit_vote(&supervisor->commit, &supervisor->members[from].area, record));
+	supervisor->verdicts++;
+	supervisor->waiting_since = 0;
+	supervisor->agreed_position = record->position;
+	supervisor->console_taken = record->console_taken;
+	supervisor->tally.by_cause[record->cause]++;
+	if (record->end != END_RUNNING) {
+		/* Everybody stays at this vote, so that memory can be compared. */
+		supervisor->over = true;
+		supervisor->end = (enum machine_end)record->end;
+		supervisor->end_value = record->end_value;
+		return OK;
+	}
+	tell_replicas(supervisor);
+	return OK;
+}
+
+static result judge_vote(struct supervisor *supervisor)
+{
+	struct vote_ballot ballots[VOTE_REPLICAS_MAX] = { 0 };
+	uint32_t voters = collect_ballots(supervisor, ballots);
+	struct vote_verdict verdict;
+
+	if (supervisor->replicas == 1) {
+		if (supervisor->members[0].dissents)
+			return fail(STATUS_FAILED, "replica 0 is damaged: %s", supervisor->members[0].why);
+		supervisor->tally.releases++;
+		return accept_vote(supervisor, voters);
+	}
+	verdict = vote_decide(ballots, voters);
+	supervisor->tally.votes[verdict.kind]++;
+	switch (verdict.kind) {
+	case VOTE_UNANIMOUS:
+		break;
+	case VOTE_MINORITY:
+		TRY(judge_minority(supervisor, &verdict));
+		break;
+	case VOTE_NO_MAJORITY:
+		return judge_disagreement(supervisor, voters);
+	}
+	return accept_vote(supervisor, verdict.majority);
+}
+
+static result judge_votes(struct supervisor *supervisor)
+{
+	while (!supervisor->over && all_voted(supervisor))
+		TRY(judge_vote(supervisor));
+	return OK;
+}
+
+/* A replica that owes its ballot for too long hangs. */
+static result watch(struct supervisor *supervisor)
+{
+	if (supervisor->waiting_since == 0 || all_voted(supervisor) ||
+	    clock_monotonic_ns() - supervisor->waiting_since < supervisor->options->watchdog)
+		return OK;
+	supervisor->waiting_since = 0;
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live && !has_voted(supervisor, &supervisor->members[i]))
+			TRY(lose(supervisor, &supervisor->members[i], "no ballot within the watchdog's time"));
+	return OK;
+}
+
+/* --- console --- */
+
+static void poll_fd(struct supervisor *supervisor, int operation, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	(void)epoll_ctl(supervisor->epoll_fd, operation, fd, &event);
+}
+
+static uint64_t input_room(const struct supervisor *supervisor)
+{
+	return CONTROL_INPUT_SIZE - (atomic_load(&supervisor->page->console_written) - supervisor->console_taken);
+}
+
+/* Waits for key presses only while there is room for them, and for a slow reader only while there is one. */
+static void arrange_console(struct supervisor *supervisor)
+{
+	bool want_input = supervisor->console.input_fd >= 0 && input_room(supervisor) > 0;
+	bool want_output = console_pending(&supervisor->console) > 0;
+	int input_fd = supervisor->console.input_fd;
+	int output_fd = supervisor->console.output_fd;
+
+	if (input_fd >= 0 && input_fd == output_fd) {
+		uint32_t events = (want_input ? EPOLLIN : 0u) | (want_output ? EPOLLOUT : 0u);
+
+		poll_fd(supervisor, supervisor->input_polled ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, input_fd, events);
+		supervisor->input_polled = true;
+		return;
+	}
+	if (want_input && !supervisor->input_polled && !supervisor->input_always) {
+		struct epoll_event event = { .events = EPOLLIN, .data.fd = input_fd };
+
+		if (epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, input_fd, &event) == 0)
+			supervisor->input_polled = true;
+		else
+			supervisor->input_always = true; /* a regular file, or /dev/null */
+	} else if (!want_input && supervisor->input_polled) {
+		poll_fd(supervisor, EPOLL_CTL_DEL, input_fd >= 0 ? input_fd : STDIN_FILENO, 0);
+		supervisor->input_polled = false;
+	}
+	if (want_output != supervisor->output_polled && supervisor->console.pollable) {
+		poll_fd(supervisor, want_output ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, output_fd, EPOLLOUT);
+		supervisor->output_polled = want_output;
+	}
+}
+
+static result take_keys(struct supervisor *supervisor)
+{
+	uint8_t keys[4096];
+	const struct ring ring = { supervisor->page->console, CONTROL_INPUT_SIZE };
+	uint64_t room = input_room(supervisor);
+	uint64_t written = atomic_load(&supervisor->page->console_written);
+	bool quit = false;
+
+	if (supervisor->console.input_fd < 0 || room == 0)
+		return OK;
+	size_t length = console_read(&supervisor->console, keys, room < sizeof(keys) ? (size_t)room : sizeof(keys),
+				     &quit);
+
+	if (quit)
+		return fail(STATUS_FAILED, "ended by Ctrl-A x before the guest powered off");
+	if (length == 0)
+		return OK;
+	ring_put(&ring, written, keys, length);
+	atomic_store_explicit(&supervisor->page->console_written, written + length, memory_order_release);
+	futex_signal(&supervisor->page->sequence);
+	return OK;
+}
+
+/* --- events --- */
+
+static void drain(int fd)
+{
+	uint64_t count;
+	ssize_t got = read(fd, &count, sizeof(count));
+
+	(void)got;
+}
+
+static result take_signal(struct supervisor *supervisor)
+{
+	struct signalfd_siginfo information;
+
+	if (read(supervisor->signal_fd, &information, sizeof(information)) != sizeof(information))
+		return OK;
+	return fail(STATUS_FAILED, "ended by signal %u (%s) before the guest powered off", information.ssi_signo,
+		    strsignal((int)information.ssi_signo));
+}
+
+static result take_event(struct supervisor *supervisor, const struct epoll_event *event)
+{
+	int fd = event->data.fd;
+
+	if (fd == supervisor->signal_fd)
+		return take_signal(supervisor);
+	if (fd == supervisor->doorbell_fd) {
+		drain(fd);
+	} else if (fd == supervisor->timer_fd) {
+		drain(fd);
+		return watch(supervisor);
+	} else if (fd == supervisor->console.input_fd || fd == supervisor->console.output_fd) {
+		if (event->events & (EPOLLOUT | EPOLLERR) && fd == supervisor->console.output_fd) {
+			TRY(console_flush(&supervisor->console));
+			tell_replicas(supervisor);
+		}
+		if (event->events & (EPOLLIN | EPOLLHUP) && fd == supervisor->console.input_fd)
+			return take_keys(supervisor);
+	}
+	return OK;
+}
+
+static result supervise(struct supervisor *supervisor)
+{
+	enum { EVENTS = 16 };
+	struct epoll_event events[EVENTS];
+
+	while (!supervisor->over) {
+		arrange_console(supervisor);
+		bool ready = supervisor->input_always && supervisor->console.input_fd >= 0 &&
+			     input_room(supervisor) > 0;
+		int count = epoll_wait(supervisor->epoll_fd, events, EVENTS, ready ? 0 : -1);
+
+		if (count < 0 && errno != EINTR)
+			return fail_errno(STATUS_FAILED, errno, "the supervisor cannot wait for events");
+		for (int i = 0; i < count; i++)
+			TRY(take_event(supervisor, &events[i]));
+		if (ready)
+			TRY(take_keys(supervisor));
+		TRY(judge_votes(supervisor));
+		/* After the votes: what a replica said before it died still counts. */
+		if (!supervisor->over)
+			TRY(bury_dead(supervisor));
+		TRY(judge_votes(supervisor));
+	}
+	return OK;
+}
+
+/* --- setting up --- */
+
+static result make_seed(struct supervisor *supervisor)
+{
+	const struct machine_options *options = supervisor->options;
+	struct replica_config *config = &supervisor->config;
+	unsigned length = 0;
+
+	if (getrandom(config->digest_key, sizeof(config->digest_key), 0) != sizeof(config->digest_key) ||
+	    getrandom(config->seed, sizeof(config->seed), 0) != sizeof(config->seed))
+		return fail_errno(STATUS_FAILED, errno, "the host has no random numbers");
+	if (options->seeded && EVP_Digest(&options->seed, sizeof(options->seed), config->seed, &length, EVP_sha512(),
+					  NULL) != 1)
+		return fail(STATUS_FAILED, "OpenSSL offers no SHA-512");
+	invariant(length == 0 || length == BOOT_SEED_SIZE);
+	return OK;
+}
+
+static result open_input(const char *option, const char *path, int *fd, char *name)
+{
+	uint64_t size;
+
+	if (!path)
+		return OK;
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return fail_errno(STATUS_INPUT, errno, "%s: cannot read %s", option, path);
+	(void)snprintf(name, REPLICA_NAME_MAX, "%s", path);
+	return in_context(fd_size(*fd, path, &size), "%s", option);
+}
+
+static result make_config(struct supervisor *supervisor)
+{
+	const struct machine_options *options = supervisor->options;
+	struct replica_config *config = &supervisor->config;
+
+	*config = (struct replica_config){
+		.replicas = supervisor->replicas,
+		.memory = options->memory,
+		.vote_interval = options->vote_interval,
+		.rtc_epoch = (int64_t)time(NULL),
+		.kind = options->kind,
+		.verbose = options->verbose,
+		.doorbell_fd = supervisor->doorbell_fd,
+		.kernel_fd = -1,
+		.initrd_fd = -1,
+		.faults = options->faults,
+	};
+	memcpy(config->fault, options->fault, sizeof(config->fault));
+	if (strlen(options->command_line) >= sizeof(config->command_line))
+		return fail(STATUS_USAGE, "--append: %zu characters are too many", strlen(options->command_line));
+	memcpy(config->command_line, options->command_line, strlen(options->command_line) + 1);
+	TRY(make_seed(supervisor));
+	TRY(open_input(options->kind == BOOT_PAYLOAD ? "--payload" : "--kernel", options->kernel, &config->kernel_fd,
+		       config->kernel_name));
+	return open_input("--initrd", options->initrd, &config->initrd_fd, config->initrd_name);
+}
+
+static result make_events(struct supervisor *supervisor)
+{
+	const struct itimerspec look = {
+		.it_interval = { .tv_nsec = LOOK_NS },
+		.it_value = { .tv_nsec = LOOK_NS },
+	};
+	sigset_t signals;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGHUP);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+		return fail_errno(STATUS_FAILED, errno, "cannot block signals");
+	supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	supervisor->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	supervisor->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	supervisor->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (supervisor->epoll_fd < 0 || supervisor->signal_fd < 0 || supervisor->timer_fd < 0 ||
+	    supervisor->doorbell_fd < 0 || timerfd_settime(supervisor->timer_fd, 0, &look, NULL) < 0)
+		return fail_errno(STATUS_FAILED, errno, "the supervisor cannot set up its events");
+	poll_fd(supervisor, EPOLL_CTL_ADD, supervisor->signal_fd, EPOLLIN);
+	poll_fd(supervisor, EPOLL_CTL_ADD, supervisor->timer_fd, EPOLLIN);
+	poll_fd(supervisor, EPOLL_CTL_ADD, supervisor->doorbell_fd, EPOLLIN);
+	return OK;
+}
+
+static result make_page(struct supervisor *supervisor)
+{
+	TRY(fd_sealed_memory(&supervisor->page_fd, "tercet-supervisor", sizeof(*supervisor->page)));
+	TRY(supervisor_page_map(&supervisor->page, supervisor->page_fd, true));
+	supervisor->page->magic = CONTROL_MAGIC;
+	supervisor->page->version = CONTROL_VERSION;
+	atomic_store(&supervisor->page->leader, supervisor->leader);
+	atomic_store(&supervisor->page->live, (1u << supervisor->replicas) - 1);
+	return OK;
+}
+
+/* Fails now rather than after hours: the statistics can be written. */
+static result check_statistics(const char *path)
+{
+	int fd;
+
+	if (!path)
+		return OK;
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return fail_errno(STATUS_INPUT, errno, "--stats: cannot write %s", path);
+	fd_close(&fd);
+	return OK;
+}
+
+static result set_up(struct supervisor *supervisor)
+{
+	TRY(ram_check_size(supervisor->options->memory));
+	supervisor->records = calloc(VOTE_REPLICAS_MAX, sizeof(*supervisor->records));
+	if (!supervisor->records)
+		return fail(STATUS_FAILED, "no memory for vote records");
+	TRY(tally_create(&supervisor->tally));
+	TRY(make_events(supervisor));
+	TRY(make_config(supervisor));
+	TRY(check_statistics(supervisor->options->statistics));
+	TRY(digest_create(&supervisor->digests, supervisor->config.digest_key));
+	TRY(console_open(&supervisor->console, supervisor->options->console));
+	supervisor->console_open = true;
+	TRY(commit_create(&supervisor->commit, &supervisor->console, &supervisor->digests));
+	TRY(make_page(supervisor));
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		TRY(member_create(&supervisor->members[i], i, supervisor->options->memory));
+	supervisor->begin_ns = clock_monotonic_ns();
+	supervisor->config.host_zero = supervisor->begin_ns;
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		TRY(member_start(&supervisor->members[i], supervisor->members, &supervisor->config,
+				 supervisor->page_fd));
+		poll_fd(supervisor, EPOLL_CTL_ADD, supervisor->members[i].pid_fd, EPOLLIN);
+	}
+	return OK;
+}
+
+/* --- the end --- */
+
+static result check_memory(struct supervisor *supervisor)
+{
+	int fds[VOTE_REPLICAS_MAX];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live)
+			fds[count++] = supervisor->members[i].ram_fd;
+	if (!supervisor->options->check_ram || count < 2)
+		return OK;
+	TRY(ram_check_compare(fds, count, supervisor->options->memory, &supervisor->tally.ram_pages,
+			      &supervisor->tally.ram_differing));
+	if (supervisor->tally.ram_differing > 0)
+		return fail(STATUS_NO_MAJORITY,
+			    "%" PRIu64 " pages of memory differ between replicas whose votes agreed: this is a bug in tercet",
+			    supervisor->tally.ram_differing);
+	return OK;
+}
+
+/* How the machine ended, as a result for the user. */
+static result judge_end(struct supervisor *supervisor)
+{
+	switch (supervisor->end) {
+	case END_POWER_OFF:
+		supervisor->tally.end = "power_off";
+		return OK;
+	case END_RESET:
+		supervisor->tally.end = "reset";
+		log_info("the guest asked for a reset, which ends tercet");
+		return OK;
+	case END_EXIT:
+		supervisor->tally.end = "exit";
+		if (supervisor->end_value == 0)
+			return OK;
+		return fail(STATUS_GUEST, "the guest ended itself with status %" PRIu64, supervisor->end_value);
+	case END_CRASHED:
+		supervisor->tally.end = "crashed";
+		return fail(STATUS_GUEST, "the guest crashed at position %" PRIu64 " (%s), in every replica alike",
+			    supervisor->agreed_position,
+			    exit_reason_name((enum exit_reason)supervisor->end_value));
+	case END_DEAD_HALT:
+		supervisor->tally.end = "halted";
+		return fail(STATUS_GUEST, "the guest halted with interrupts off: nothing can wake it");
+	case END_RUNNING:
+		break;
+	}
+	return fail(STATUS_FAILED, "the machine stopped while it ran");
+}
+
+static void end_replicas(struct supervisor *supervisor)
+{
+	uint64_t until = clock_monotonic_ns() + END_PATIENCE_NS;
+	bool running = supervisor->page != NULL;
+
+	if (supervisor->page) {
+		atomic_store(&supervisor->page->command, COMMAND_END);
+		futex_signal(&supervisor->page->sequence);
+	}
+	/* Those that wait for their leader look up by themselves; one inside its guest has to be killed. */
+	while (running && clock_monotonic_ns() < until) {
+		running = false;
+		for (unsigned i = 0; i < supervisor->replicas; i++) {
+			struct member *member = &supervisor->members[i];
+
+			if (member->pid == 0)
+				continue;
+			(void)futex_wake(&member->area.control->sequence);
+			running |= !member_reap(member);
+		}
+		if (running)
+			(void)usleep(1000);
+	}
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		member_kill(&supervisor->members[i]);
+}
+
+static result write_statistics(struct supervisor *supervisor)
+{
+	if (!supervisor->options->statistics || supervisor->begin_ns == 0)
+		return OK;
+	supervisor->tally.positions = supervisor->agreed_position;
+	supervisor->tally.console_bytes = supervisor->commit.console_bytes;
+	supervisor->tally.latency = &supervisor->commit.latency;
+	return tally_write(&supervisor->tally, supervisor->members, supervisor->replicas, supervisor->leader,
+			   supervisor->options->statistics);
+}
+
+static void tear_down(struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		member_destroy(&supervisor->members[i]);
+	if (supervisor->page)
+		fd_unmap(supervisor->page, sizeof(*supervisor->page));
+	commit_destroy(&supervisor->commit);
+	digest_destroy(&supervisor->digests);
+	tally_destroy(&supervisor->tally);
+	fd_close(&supervisor->config.kernel_fd);
+	fd_close(&supervisor->config.initrd_fd);
+	fd_close(&supervisor->page_fd);
+	fd_close(&supervisor->doorbell_fd);
+	fd_close(&supervisor->timer_fd);
+	fd_close(&supervisor->signal_fd);
+	fd_close(&supervisor->epoll_fd);
+	free(supervisor->records);
+	free(supervisor);
+}
+
+static void log_summary(const struct supervisor *supervisor)
+{
+	const struct tally *tally = &supervisor->tally;
+	double seconds = (double)tally->wall_ns / (double)NS_PER_S;
+
+	if (supervisor->replicas == 1)
+		log_info("%" PRIu64 " positions in %.1f s, 1 replica, no votes", supervisor->agreed_position, seconds);
+	else
+		log_info("%" PRIu64 " positions in %.1f s, %u replicas, %" PRIu64 " votes: %" PRIu64 " unanimous, %" PRIu64
+			 " with a minority, %" PRIu64 " without a majority",
+			 supervisor->agreed_position, seconds, supervisor->replicas,
+			 tally->votes[VOTE_UNANIMOUS] + tally->votes[VOTE_MINORITY] + tally->votes[VOTE_NO_MAJORITY],
+			 tally->votes[VOTE_UNANIMOUS], tally->votes[VOTE_MINORITY], tally->votes[VOTE_NO_MAJORITY]);
+}
+
+result supervisor_run(const struct machine_options *options)
+{
+	struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
+
+	if (!supervisor)
+		return fail(STATUS_FAILED, "no memory for the supervisor");
+	invariant(options->replicas >= 1 && options->replicas <= VOTE_REPLICAS_MAX);
+	supervisor->options = options;
+	supervisor->replicas = options->replicas;
+	supervisor->page_fd = supervisor->doorbell_fd = supervisor->epoll_fd = supervisor->signal_fd =
+		supervisor->timer_fd = -1;
+	supervisor->config.kernel_fd = supervisor->config.initrd_fd = -1;
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
+		supervisor->members[i] = (struct member){ .index = i, .pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+
+	/* A failure's text lives until the next one: each stage's is kept. */
+	struct failure first = { .status = STATUS_OK };
+	result r = set_up(supervisor);
+
+	if (!failed(r))
+		r = supervise(supervisor);
+	if (supervisor->begin_ns)
+		supervisor->tally.wall_ns = clock_monotonic_ns() - supervisor->begin_ns;
+	if (!failed(r))
+		r = check_memory(supervisor);
+	if (!failed(r))
+		r = judge_end(supervisor);
+	else
+		supervisor->tally.end = "stopped";
+	if (failed(r))
+		first = *r.failure;
+	end_replicas(supervisor);
+	if (supervisor->console_open)
+		console_close(&supervisor->console);
+	r = write_statistics(supervisor);
+	if (failed(r) && first.status == STATUS_OK)
+		first = *r.failure;
+	if (supervisor->agreed_position > 0)
+		log_summary(supervisor);
+	tear_down(supervisor);
+	return first.status == STATUS_OK ? OK : fail(first.status, "%s", first.message);
+}

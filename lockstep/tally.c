@@ -1,0 +1,197 @@
+#include "lockstep/tally.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/futex.h"
+#include "lockstep/tape.h"
+
+result tally_create(struct tally *tally)
+{
+	*tally = (struct tally){ .end = "unknown", .differences = json_array(), .retired = json_array() };
+	if (!tally->differences || !tally->retired)
+		return fail(STATUS_FAILED, "no memory for statistics");
+	return OK;
+}
+
+void tally_destroy(struct tally *tally)
+{
+	json_decref(tally->differences);
+	json_decref(tally->retired);
+	tally->differences = tally->retired = NULL;
+}
+
+void tally_retire(struct tally *tally, unsigned replica, uint64_t position, const char *why)
+{
+	(void)json_array_append_new(tally->retired,
+				    json_pack("{s:i, s:I, s:s}", "replica", (int)replica, "position",
+					      (json_int_t)position, "why", why));
+}
+
+static void put(json_t *object, const char *key, uint64_t value)
+{
+	(void)json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static json_t *votes_json(const struct tally *tally)
+{
+	json_t *votes = json_object();
+	json_t *causes = json_object();
+
+	put(votes, "total", tally->votes[VOTE_UNANIMOUS] + tally->votes[VOTE_MINORITY] +
+				    tally->votes[VOTE_NO_MAJORITY]);
+	put(votes, "unanimous", tally->votes[VOTE_UNANIMOUS]);
+	put(votes, "minority", tally->votes[VOTE_MINORITY]);
+	put(votes, "no_majority", tally->votes[VOTE_NO_MAJORITY]);
+	for (unsigned cause = 1; cause < VOTE_CAUSES; cause++)
+		put(causes, vote_cause_name((enum vote_cause)cause), tally->by_cause[cause]);
+	(void)json_object_set_new(votes, "by_cause", causes);
+	put(votes, "releases", tally->releases);
+	return votes;
+}
+
+static json_t *exits_json(const struct replica_statistics *leader)
+{
+	json_t *exits = json_object();
+
+	for (unsigned reason = 1; reason < EXIT_REASONS; reason++)
+		put(exits, exit_reason_name((enum exit_reason)reason), leader->exits[reason]);
+	return exits;
+}
+
+static json_t *tape_json(const struct replica_statistics *leader)
+{
+	json_t *tape = json_object();
+	json_t *entries = json_object();
+
+	for (unsigned kind = 1; kind < TAPE_KINDS; kind++)
+		put(entries, tape_kind_name((enum tape_kind)kind), leader->tape_entries[kind]);
+	(void)json_object_set_new(tape, "entries", entries);
+	put(tape, "bytes", leader->tape_bytes);
+	return tape;
+}
+
+static json_t *latency_json(const struct histogram *latency)
+{
+	json_t *object = json_object();
+	json_t *buckets = json_array();
+
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		if (latency->buckets[i] == 0)
+			continue;
+		json_t *bucket = json_object();
+
+		put(bucket, "le_ns", histogram_upper_bound(i));
+		put(bucket, "count", latency->buckets[i]);
+		(void)json_array_append_new(buckets, bucket);
+	}
+	put(object, "count", latency->count);
+	put(object, "p50", histogram_quantile(latency, 500));
+	put(object, "p99", histogram_quantile(latency, 990));
+	put(object, "max", latency->max);
+	(void)json_object_set_new(object, "histogram", buckets);
+	return object;
+}
+
+static uint64_t cpu_ns(const struct rusage *usage)
+{
+	return (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * NS_PER_S +
+	       (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * NS_PER_US;
+}
+
+static json_t *member_json(const struct member *member, const struct replica_statistics *counted, unsigned leader)
+{
+	json_t *object = json_object();
+
+	put(object, "index", member->index);
+	(void)json_object_set_new(object, "role", json_string(member->index == leader ? "leader" : "follower"));
+	(void)json_object_set_new(object, "state", json_string(member->live ? "ended" : "retired"));
+	if (!member->live)
+		(void)json_object_set_new(object, "why", json_string(member->why));
+	put(object, "positions", atomic_load(&member->area.control->reached));
+	put(object, "cpu_ns", cpu_ns(&member->usage));
+	put(object, "guest_ns", counted->guest_ns);
+	put(object, "vote_ns", counted->vote_ns);
+	put(object, "wait_ns", counted->wait_ns);
+	put(object, "halt_ns", counted->halt_ns);
+	put(object, "pages_hashed", counted->pages_hashed);
+	put(object, "backlog_max", counted->backlog_max);
+	put(object, "lag_max", counted->lag_max);
+	put(object, "signals", counted->signals);
+	put(object, "input_faults", counted->input_faults);
+	put(object, "unassigned_accesses", counted->unassigned);
+	return object;
+}
+
+static json_t *machine_json(const struct tally *tally, const struct member *members, unsigned replicas,
+			    unsigned leader)
+{
+	struct replica_statistics sum = { .guest_ns = 0 };
+	struct replica_statistics first = { .guest_ns = 0 };
+	json_t *list = json_array();
+	json_t *object = json_object();
+	json_t *time = json_object();
+	json_t *check = json_object();
+
+	for (unsigned i = 0; i < replicas; i++) {
+		struct replica_statistics counted = members[i].area.control->statistics;
+
+		if (i == leader)
+			first = counted;
+		sum.guest_ns += counted.guest_ns;
+		sum.vote_ns += counted.vote_ns;
+		sum.wait_ns += counted.wait_ns;
+		sum.pages_hashed += counted.pages_hashed;
+		(void)json_array_append_new(list, member_json(&members[i], &counted, leader));
+	}
+	put(object, "positions", tally->positions);
+	put(object, "replicas", replicas);
+	put(object, "wall_ns", tally->wall_ns);
+	put(object, "console_bytes", tally->console_bytes);
+	put(object, "pages_hashed", sum.pages_hashed);
+	put(object, "backlog_max", first.backlog_max);
+	(void)json_object_set_new(object, "end", json_string(tally->end));
+	(void)json_object_set_new(object, "votes", votes_json(tally));
+	(void)json_object_set_new(object, "exits", exits_json(&first));
+	(void)json_object_set_new(object, "tape", tape_json(&first));
+	put(time, "guest_ns", sum.guest_ns);
+	put(time, "vote_ns", sum.vote_ns);
+	put(time, "wait_ns", sum.wait_ns);
+	(void)json_object_set_new(object, "time", time);
+	(void)json_object_set_new(object, "commit_latency", latency_json(tally->latency));
+	put(check, "pages", tally->ram_pages);
+	put(check, "differing", tally->ram_differing);
+	(void)json_object_set_new(object, "ram_check", check);
+	(void)json_object_set_new(object, "replica", list);
+	(void)json_object_set(object, "differences", tally->differences);
+	(void)json_object_set(object, "retired", tally->retired);
+	return object;
+}
+
+result tally_write(const struct tally *tally, const struct member *members, unsigned replicas, unsigned leader,
+		   const char *path)
+{
+	json_t *object = machine_json(tally, members, replicas, leader);
+	char *text = json_dumps(object, JSON_INDENT(2));
+	int fd;
+	result r;
+
+	json_decref(object);
+	if (!text)
+		return fail(STATUS_FAILED, "no memory for statistics");
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		r = fail_errno(STATUS_INPUT, errno, "--stats: cannot write %s", path);
+	} else {
+		r = fd_write_all(fd, path, text, strlen(text));
+		if (!failed(r))
+			r = fd_write_all(fd, path, "\n", 1);
+	}
+	fd_close(&fd);
+	free(text);
+	return r;
+}

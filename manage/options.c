@@ -1,0 +1,256 @@
+#include "manage/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/futex.h"
+#include "devices/host/console.h"
+
+#define DEFAULT_MEMORY (256ull << 20)
+#define DEFAULT_REPLICAS 3
+#define DEFAULT_VOTE_INTERVAL (10 * NS_PER_MS)
+#define DEFAULT_WATCHDOG (60 * NS_PER_S)
+#define DEFAULT_COMMAND_LINE "console=ttyS0"
+#define VOTE_INTERVAL_MIN (100 * NS_PER_US)
+#define VOTE_INTERVAL_MAX (10 * NS_PER_S)
+#define WATCHDOG_MIN NS_PER_S
+#define WATCHDOG_MAX (86400 * NS_PER_S)
+
+enum option_id {
+	OPTION_KERNEL = 256,
+	OPTION_INITRD,
+	OPTION_APPEND,
+	OPTION_PAYLOAD,
+	OPTION_MEMORY,
+	OPTION_REPLICAS,
+	OPTION_VOTE_INTERVAL,
+	OPTION_WATCHDOG,
+	OPTION_CONSOLE,
+	OPTION_STATS,
+	OPTION_NAME,
+	OPTION_SEED,
+	OPTION_INJECT,
+	OPTION_VERBOSE,
+};
+
+static const struct option long_options[] = {
+	{ "kernel", required_argument, NULL, OPTION_KERNEL },
+	{ "initrd", required_argument, NULL, OPTION_INITRD },
+	{ "append", required_argument, NULL, OPTION_APPEND },
+	{ "payload", required_argument, NULL, OPTION_PAYLOAD },
+	{ "memory", required_argument, NULL, OPTION_MEMORY },
+	{ "replicas", required_argument, NULL, OPTION_REPLICAS },
+	{ "vote-interval", required_argument, NULL, OPTION_VOTE_INTERVAL },
+	{ "watchdog", required_argument, NULL, OPTION_WATCHDOG },
+	{ "console", required_argument, NULL, OPTION_CONSOLE },
+	{ "stats", required_argument, NULL, OPTION_STATS },
+	{ "name", required_argument, NULL, OPTION_NAME },
+	{ "seed", required_argument, NULL, OPTION_SEED },
+	{ "inject", required_argument, NULL, OPTION_INJECT },
+	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
+	{ NULL, 0, NULL, 0 },
+};
+
+const char *options_help(void)
+{
+	return "  --kernel FILE            Linux kernel: a bzImage (/boot/vmlinuz-*) or an ELF vmlinux\n"
+	       "  --initrd FILE            its initial RAM disk\n"
+	       "  --append TEXT            its command line (default: console=ttyS0); a payload's arguments\n"
+	       "  --payload FILE           run a payload instead of a kernel\n"
+	       "  --memory SIZE            guest memory, 16M to 64G (default: 256M)\n"
+	       "  --replicas 1|2|3|5       1: no voting, 2: detection, 3: one may be wrong, 5: two (default: 3)\n"
+	       "  --vote-interval TIME     100us to 10s (default: 10ms)\n"
+	       "  --watchdog TIME          a replica without a ballot for so long hangs (default: 60s)\n"
+	       "  --console WHERE          stdio, pty or file:PATH (default: stdio; Ctrl-A x ends tercet)\n"
+	       "  --stats FILE             write statistics as JSON when the run ends\n"
+	       "  --name NAME              the machine's name (default: tercet)\n"
+	       "  --seed NUMBER            make the guest's random seed from this instead of the host's entropy\n"
+	       "  --inject SPEC            flip a bit: REPLICA:TARGET@POSITION, where TARGET is reg:NAME:BIT,\n"
+	       "                           mem:ADDRESS:BIT or device:NAME:BIT (up to 16 times)\n"
+	       "  --verbose                say more\n";
+}
+
+/* A number with a unit of `units` ("k" = 1024, ...) behind it, or the default unit. */
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+static bool parse_scaled(const char *text, const struct unit *units, uint64_t *value)
+{
+	char *end;
+	unsigned long long number;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (errno != 0)
+		return false;
+	for (; units->name; units++)
+		if (strcasecmp(end, units->name) == 0)
+			return !__builtin_mul_overflow((uint64_t)number, units->factor, value);
+	return false;
+}
+
+result options_size(const char *option, const char *text, uint64_t *bytes)
+{
+	static const struct unit units[] = {
+		{ "", 1 },	   { "k", 1ull << 10 },	  { "m", 1ull << 20 },	 { "g", 1ull << 30 },	{ "t", 1ull << 40 },
+		{ "kib", 1ull << 10 }, { "mib", 1ull << 20 }, { "gib", 1ull << 30 }, { NULL, 0 },
+	};
+
+	if (!parse_scaled(text, units, bytes))
+		return fail(STATUS_USAGE, "%s %s: give a size such as 256M or 2G", option, text);
+	return OK;
+}
+
+result options_duration(const char *option, const char *text, uint64_t *ns)
+{
+	static const struct unit units[] = {
+		{ "ns", 1 }, { "us", NS_PER_US }, { "ms", NS_PER_MS }, { "s", NS_PER_S }, { NULL, 0 },
+	};
+
+	if (!parse_scaled(text, units, ns))
+		return fail(STATUS_USAGE, "%s %s: give a time such as 10ms, 500us or 2s", option, text);
+	return OK;
+}
+
+static result parse_range(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ns)
+{
+	TRY(options_duration(option, text, ns));
+	if (*ns < least || *ns > most)
+		return fail(STATUS_USAGE, "%s %s: give %llu us to %llu s", option, text,
+			    (unsigned long long)(least / NS_PER_US), (unsigned long long)(most / NS_PER_S));
+	return OK;
+}
+
+static result parse_replicas(const char *text, unsigned *replicas)
+{
+	static const char *const possible[] = { "1", "2", "3", "5" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(possible); i++) {
+		if (strcmp(text, possible[i]) == 0) {
+			*replicas = (unsigned)(text[0] - '0');
+			return OK;
+		}
+	}
+	return fail(STATUS_USAGE, "--replicas %s: give 1 (no voting), 2 (detection), 3 or 5", text);
+}
+
+static result parse_seed(const char *text, struct machine_options *options)
+{
+	static const struct unit units[] = { { "", 1 }, { NULL, 0 } };
+
+	if (!parse_scaled(text, units, &options->seed))
+		return fail(STATUS_USAGE, "--seed %s: give a number", text);
+	options->seeded = true;
+	return OK;
+}
+
+static result parse_memory(const char *text, struct machine_options *options)
+{
+	TRY(options_size("--memory", text, &options->memory));
+	return ram_check_size(options->memory);
+}
+
+/* Faults are parsed last: they need the number of replicas. */
+struct pending_faults {
+	unsigned count;
+	const char *specs[INJECT_FAULTS_MAX];
+};
+
+static result take_option(int id, const char *value, struct machine_options *options, struct pending_faults *faults)
+{
+	switch (id) {
+	case OPTION_KERNEL:
+	case OPTION_PAYLOAD:
+		if (options->kernel)
+			return fail(STATUS_USAGE, "give one --kernel or one --payload, not %s and %s", options->kernel,
+				    value);
+		options->kernel = value;
+		options->kind = id == OPTION_KERNEL ? BOOT_LINUX : BOOT_PAYLOAD;
+		return OK;
+	case OPTION_INITRD:
+		options->initrd = value;
+		return OK;
+	case OPTION_APPEND:
+		options->command_line = value;
+		return OK;
+	case OPTION_MEMORY:
+		return parse_memory(value, options);
+	case OPTION_REPLICAS:
+		return parse_replicas(value, &options->replicas);
+	case OPTION_VOTE_INTERVAL:
+		return parse_range("--vote-interval", value, VOTE_INTERVAL_MIN, VOTE_INTERVAL_MAX,
+				   &options->vote_interval);
+	case OPTION_WATCHDOG:
+		return parse_range("--watchdog", value, WATCHDOG_MIN, WATCHDOG_MAX, &options->watchdog);
+	case OPTION_CONSOLE:
+		options->console = value;
+		return console_check(value);
+	case OPTION_STATS:
+		options->statistics = value;
+		return OK;
+	case OPTION_NAME:
+		options->name = value;
+		return OK;
+	case OPTION_SEED:
+		return parse_seed(value, options);
+	case OPTION_INJECT:
+		if (faults->count == ARRAY_SIZE(faults->specs))
+			return fail(STATUS_USAGE, "--inject: at most %zu faults", ARRAY_SIZE(faults->specs));
+		faults->specs[faults->count++] = value;
+		return OK;
+	case OPTION_VERBOSE:
+		options->verbose = true;
+		return OK;
+	default:
+		return fail(STATUS_USAGE, "unknown option");
+	}
+}
+
+static result check_whole(struct machine_options *options, const struct pending_faults *faults)
+{
+	if (!options->kernel)
+		return fail(STATUS_USAGE, "nothing to run: give --kernel FILE or --payload FILE");
+	if (options->kind == BOOT_PAYLOAD && options->initrd)
+		return fail(STATUS_USAGE, "--initrd: a payload takes no initrd");
+	if (!options->command_line)
+		options->command_line = options->kind == BOOT_LINUX ? DEFAULT_COMMAND_LINE : "";
+	for (unsigned i = 0; i < faults->count; i++)
+		TRY(inject_parse(faults->specs[i], options->replicas, &options->fault[i]));
+	options->faults = faults->count;
+	return OK;
+}
+
+result options_parse(int argc, char **argv, struct machine_options *options)
+{
+	struct pending_faults faults = { .count = 0 };
+	int id;
+
+	*options = (struct machine_options){
+		.name = "tercet",
+		.memory = DEFAULT_MEMORY,
+		.replicas = DEFAULT_REPLICAS,
+		.vote_interval = DEFAULT_VOTE_INTERVAL,
+		.watchdog = DEFAULT_WATCHDOG,
+		.console = "stdio",
+		.check_ram = true,
+	};
+	opterr = 0;
+	optind = 1;
+	while ((id = getopt_long_only(argc, argv, ":", long_options, NULL)) != -1) {
+		if (id == '?')
+			return fail(STATUS_USAGE, "unknown option %s (`tercet help` lists them)", argv[optind - 1]);
+		if (id == ':')
+			return fail(STATUS_USAGE, "%s needs a value (`tercet help` tells which)", argv[optind - 1]);
+		TRY(take_option(id, optarg, options, &faults));
+	}
+	if (optind < argc)
+		return fail(STATUS_USAGE, "what is \"%s\"? Options begin with -- (`tercet help` lists them)",
+			    argv[optind]);
+	return check_whole(options, &faults);
+}

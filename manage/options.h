@@ -1,0 +1,23 @@
+/*
+ * The command line of `tercet run`: what was asked for, checked as far as words go. Files are opened later.
+ */
+#ifndef TERCET_MANAGE_OPTIONS_H
+#define TERCET_MANAGE_OPTIONS_H
+
+#include "base/result.h"
+#include "lockstep/machine_options.h"
+
+/* Reads the options behind `tercet run` (argv[0] is "run"). Strings in `options` are those of argv.
+ * Errors: STATUS_USAGE, with the option and what would be right. */
+must_check result options_parse(int argc, char **argv, struct machine_options *options);
+
+/* The options as `tercet help` prints them. */
+const char *options_help(void);
+
+/* "256M", "1G", "4096k", "1048576" in bytes. */
+must_check result options_size(const char *option, const char *text, uint64_t *bytes);
+
+/* "10ms", "500us", "2s", "100ns" in ns. */
+must_check result options_duration(const char *option, const char *text, uint64_t *ns);
+
+#endif
