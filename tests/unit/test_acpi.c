@@ -145,9 +145,10 @@ END_TEST
 START_TEST(tables_do_not_overlap)
 {
 	const uint8_t *f = fadt();
-	uint64_t starts[5] = { tables.rsdp_address, bytes_load_u64(at(tables.rsdp_address, 36) + 24),
-			       bytes_load_u64(xsdt() + 36), bytes_load_u32(f + 36), bytes_load_u64(f + 140) };
-	uint64_t lengths[5] = { 36, 44, 276, 64, tables.size - (bytes_load_u64(f + 140) - BASE) };
+	const uint64_t starts[5] = { tables.rsdp_address, bytes_load_u64(at(tables.rsdp_address, 36) + 24),
+				     bytes_load_u64(xsdt() + 36), bytes_load_u32(f + 36),
+				     bytes_load_u64(f + 140) };
+	const uint64_t lengths[5] = { 36, 44, 276, 64, tables.size - (bytes_load_u64(f + 140) - BASE) };
 
 	for (unsigned i = 0; i < 5; i++)
 		for (unsigned j = 0; j < 5; j++)

@@ -14,20 +14,20 @@ struct recorder {
 
 static uint64_t recorder_read(void *device, const struct device_access *access)
 {
-	struct recorder *recorder = device;
+	struct recorder *self = device;
 
-	ck_assert_uint_lt(recorder->count, 16);
-	recorder->accesses[recorder->count++] = *access;
+	ck_assert_uint_lt(self->count, 16);
+	self->accesses[self->count++] = *access;
 	return UINT64_C(0x0706050403020100) + access->region * UINT64_C(0x1010101010101010);
 }
 
 static void recorder_write(void *device, const struct device_access *access, uint64_t value)
 {
-	struct recorder *recorder = device;
+	struct recorder *self = device;
 
-	ck_assert_uint_lt(recorder->count, 16);
-	recorder->values[recorder->count] = value;
-	recorder->accesses[recorder->count++] = *access;
+	ck_assert_uint_lt(self->count, 16);
+	self->values[self->count] = value;
+	self->accesses[self->count++] = *access;
 }
 
 static const struct device_model recorder_model = { .name = "recorder", .read = recorder_read,

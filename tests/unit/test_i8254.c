@@ -396,7 +396,7 @@ END_TEST
 
 START_TEST(bcd)
 {
-	out(3, 0x31 | 0 << 1);
+	out(3, 0x31);
 	out(0, 0x00);
 	out(0, 0x20);
 	pass(1);
@@ -408,6 +408,9 @@ START_TEST(bcd)
 	pass(1);
 	ck_assert_uint_eq(latched(0), 0x9999);
 	ck_assert_uint_eq(status(0) & 1, 1);
+	out(0, 0x53);
+	out(0, 0x97);
+	expect_deadline(9754);
 	/* 0 is 10,000; digits that are none do no harm. */
 	out(0, 0);
 	out(0, 0);
@@ -448,6 +451,25 @@ START_TEST(latches)
 	ck_assert_uint_eq(in(0), 980 & 0xFF);
 	pass(300);
 	ck_assert_uint_eq(in(0), 680 >> 8);
+	/* Both bytes are those of the latch, also when the count has borrowed since. */
+	program(0, 2, 0x0200);
+	pass(1);
+	out(3, 0x00);
+	pass(1);
+	ck_assert_uint_eq(in(0), 0x00);
+	ck_assert_uint_eq(in(0), 0x02);
+	ck_assert_uint_eq(in(0), 0xFF);
+	ck_assert_uint_eq(in(0), 0x01);
+	/* With one-byte access one byte is latched. */
+	out(3, 0x14);
+	out(0, 0x20);
+	pass(1);
+	out(3, 0x00);
+	pass(1);
+	ck_assert_uint_eq(in(0), 0x20);
+	ck_assert_uint_eq(in(0), 0x1F);
+	program(0, 2, 1000);
+	pass(321);
 	/* Status comes before the count when both are latched. */
 	out(3, 0xC2);
 	ck_assert_uint_eq(in(0), 0x80 | 0x30 | 2 << 1);
