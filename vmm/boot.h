@@ -3,7 +3,7 @@
  * payload. Loading writes guest memory and gives the vCPU's first state; everything read is untrusted.
  *
  * Guest memory below 1 MiB while booting:
- *   0x6000 GDT   0x7000 boot_params   0x8000 random seed   0x9000 page tables (6 pages)
+ *   0x1000 TSS   0x6000 GDT   0x7000 boot_params   0x8000 random seed   0x9000 page tables (6 pages)
  *   0x20000 command line   0xE0000 ACPI tables
  */
 #ifndef TERCET_VMM_BOOT_H
@@ -20,6 +20,7 @@
 enum {
 	BOOT_SEED_SIZE = 64,           /* bytes handed to the kernel's random number generator */
 	BOOT_COMMAND_LINE_MAX = 2048,  /* COMMAND_LINE_SIZE of x86 Linux, with the final NUL */
+	BOOT_TSS = 0x1000,
 	BOOT_GDT = 0x6000,
 	BOOT_PARAMETERS = 0x7000,
 	BOOT_SEED = 0x8000,

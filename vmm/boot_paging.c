@@ -26,7 +26,11 @@ enum {
 	KERNEL_DS = 0x18,
 	USER_CS = 0x33,
 	USER_DS = 0x2B,
-	TSS_LIMIT = 0x67,
+	/* A 64-bit TSS (AMD64 APM vol. 2, 12.2.5), whose I/O permission bitmap follows it. */
+	TSS_SIZE = 0x68,
+	TSS_BITMAP_BASE = 0x66,
+	TSS_BITMAP_SIZE = 65536 / 8 + 1,
+	TSS_LIMIT = TSS_SIZE + TSS_BITMAP_SIZE - 1,
 };
 
 /* CR0: PG WP NE ET MP PE. CR4: PAE OSFXSR OSXMMEXCPT. EFER: LME LMA NXE. */
@@ -74,6 +78,17 @@ static result write_gdt(struct ram *ram)
 	return ram_write(ram, BOOT_GDT, gdt, sizeof(gdt));
 }
 
+/* All I/O ports are open in ring 3. I/O privilege level 3 should be enough, but a KVM without hardware
+ * virtualisation drops it and looks into the bitmap. */
+static result write_tss(struct ram *ram)
+{
+	const uint16_t bitmap = TSS_SIZE; /* the bits behind it are zero, as fresh memory is: allowed */
+	const uint8_t end = 0xFF;
+
+	TRY(ram_write(ram, BOOT_TSS + TSS_BITMAP_BASE, &bitmap, sizeof(bitmap)));
+	return ram_write(ram, BOOT_TSS + TSS_LIMIT, &end, sizeof(end));
+}
+
 result boot_paging_enter(struct ram *ram, bool user, struct cpu_state *entry)
 {
 	uint16_t ring = user ? RING_3 : 0;
@@ -90,6 +105,7 @@ result boot_paging_enter(struct ram *ram, bool user, struct cpu_state *entry)
 
 	TRY(write_tables(ram, user ? PTE_USER : 0));
 	TRY(write_gdt(ram));
+	TRY(write_tss(ram));
 	memset(entry, 0, sizeof(*entry));
 	entry->segment[SEG_CS] = code;
 	entry->segment[SEG_SS] = data;
@@ -97,7 +113,7 @@ result boot_paging_enter(struct ram *ram, bool user, struct cpu_state *entry)
 	entry->segment[SEG_ES] = data;
 	entry->segment[SEG_FS] = data;
 	entry->segment[SEG_GS] = data;
-	entry->segment[SEG_TR] = (struct cpu_segment){ .limit = TSS_LIMIT, .attributes = TSS_BUSY };
+	entry->segment[SEG_TR] = (struct cpu_segment){ .base = BOOT_TSS, .limit = TSS_LIMIT, .attributes = TSS_BUSY };
 	entry->gdt_base = BOOT_GDT;
 	entry->gdt_limit = 7 * 8 - 1;
 	entry->cr0 = CR0_INITIAL;
