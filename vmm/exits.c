@@ -13,6 +13,7 @@ enum {
 /* What the guest may set of EFER: SCE, LME, NXE, FFXSR; LMA follows LME and is kept as it is. */
 #define EFER_WRITABLE 0x4901ull
 #define EFER_LMA 0x400ull
+#define EFER_LME 0x100ull
 
 static enum exit_outcome answer_port_in(const struct exit_context *context, struct machine_exit *exit)
 {
@@ -82,7 +83,8 @@ static enum exit_outcome answer_msr_write(const struct exit_context *context, st
 
 	switch ((uint32_t)exit->record.address) {
 	case MSR_EFER:
-		if (value & ~(EFER_WRITABLE | EFER_LMA))
+		/* Long mode cannot be switched while paging is on (APM vol. 2, 14.6.1), and LMA says that it is. */
+		if ((value & ~(EFER_WRITABLE | EFER_LMA)) || ((efer & EFER_LMA) && !(value & EFER_LME)))
 			exit->refused = true;
 		else
 			context->msrs->efer = (value & EFER_WRITABLE) | (efer & EFER_LMA);
