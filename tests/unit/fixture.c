@@ -105,6 +105,24 @@ void fixture_hostile_states(const struct device_model *model, const void *device
 	}
 }
 
+void fixture_expect_rejected(const struct device_model *model, const void *device, void *scratch, uint64_t now,
+			     const struct fixture_damage *damages, size_t count)
+{
+	uint8_t bytes[STATE_MAX];
+	size_t length = save(model, device, bytes);
+
+	ck_assert(load(model, scratch, bytes, length, now));
+	for (size_t i = 0; i < count; i++) {
+		uint8_t good = bytes[damages[i].offset];
+
+		ck_assert_uint_lt(damages[i].offset, length);
+		bytes[damages[i].offset] = damages[i].value;
+		ck_assert_msg(!load(model, scratch, bytes, length, now), "byte %zu of %s may be 0x%02x",
+			      damages[i].offset, model->name, damages[i].value);
+		bytes[damages[i].offset] = good;
+	}
+}
+
 uint64_t fixture_random(uint64_t *seed)
 {
 	*seed ^= *seed >> 12;

@@ -47,6 +47,16 @@ void fixture_copy_state(const struct device_model *model, const void *from, void
  * initialised). Each must fail or save as what was loaded. */
 void fixture_hostile_states(const struct device_model *model, const void *device, void *scratch, uint64_t now);
 
+/* A byte of a saved state, and a value that makes the state invalid. */
+struct fixture_damage {
+	size_t offset;
+	uint8_t value;
+};
+
+/* Each of `count` damages to `device`'s state must make its load into `scratch` fail. */
+void fixture_expect_rejected(const struct device_model *model, const void *device, void *scratch, uint64_t now,
+			     const struct fixture_damage *damages, size_t count);
+
 /* xorshift64* */
 uint64_t fixture_random(uint64_t *seed);
 

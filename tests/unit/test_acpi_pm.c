@@ -160,6 +160,20 @@ START_TEST(state)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 0, 0x02 },  /* status */
+		{ 2, 0x02 },  /* enable */
+		{ 4, 0x01 },  /* control */
+		{ 13, 0x7F }, /* ticks, highest byte: the future */
+	};
+	struct acpi_pm other = { 0 };
+
+	fixture_expect_rejected(&acpi_pm_model, &pm, &other, now, damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("acpi_pm");
@@ -173,6 +187,7 @@ int main(void)
 	tcase_add_loop_test(tests, soft_off, 0, 8);
 	tcase_add_test(tests, reset);
 	tcase_add_test(tests, state);
+	tcase_add_test(tests, invalid_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

@@ -226,6 +226,33 @@ START_TEST(bad_bytes_change_nothing)
 }
 END_TEST
 
+START_TEST(one_device_of_a_saved_board)
+{
+	struct transcript out = { 1 };
+	struct board *board = create(&out);
+	uint8_t bytes[STATE_MAX], device[STATE_MAX];
+	size_t length = save(board, bytes);
+	size_t offset, device_length, last_end = 0;
+
+	for (size_t i = 0; i < board_device_count(board); i++) {
+		struct bytes_writer writer = bytes_writer_over(device, sizeof(device));
+
+		board_device_save(board, i, &writer);
+		ck_assert(board_saved_device(bytes, length, i, &offset, &device_length));
+		ck_assert_uint_eq(device_length, writer.used);
+		ck_assert_mem_eq(bytes + offset, device, device_length);
+		last_end = offset + device_length;
+		ck_assert(!board_saved_device(bytes, last_end - 1, i, &offset, &device_length));
+		ck_assert(board_saved_device(bytes, last_end, i, &offset, &device_length));
+	}
+	ck_assert_uint_eq(last_end, length);
+	ck_assert(!board_saved_device(bytes, length, board_device_count(board), &offset, &device_length));
+	for (size_t size = 0; size < length; size++)
+		ck_assert(!board_saved_device(bytes, size, board_device_count(board) - 1, &offset, &device_length));
+	board_destroy(board);
+}
+END_TEST
+
 START_TEST(reader_goes_on_behind_the_board)
 {
 	struct transcript out = { 1 };
@@ -269,6 +296,7 @@ int main(void)
 	tcase_add_loop_test(tests, copy_goes_on_like_the_original, 0, 200);
 	tcase_add_loop_test(tests, equal_histories_give_equal_bytes, 0, 50);
 	tcase_add_loop_test(tests, bad_bytes_change_nothing, 0, 10);
+	tcase_add_test(tests, one_device_of_a_saved_board);
 	tcase_add_test(tests, reader_goes_on_behind_the_board);
 	tcase_add_test(tests, save_without_room);
 	tcase_set_timeout(tests, 60);

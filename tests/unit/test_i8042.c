@@ -94,6 +94,27 @@ START_TEST(linux_probes)
 }
 END_TEST
 
+START_TEST(status_and_interfaces)
+{
+	ck_assert_uint_eq(status(), 0x14);
+	command(0xAE);
+	ck_assert_uint_eq(status(), 0x1C);
+	command(0x20);
+	ck_assert_uint_eq(answer(), 0x24);
+	command(0xAD);
+	command(0x20);
+	ck_assert_uint_eq(answer(), 0x34);
+	command(0xC0);
+	ck_assert_uint_eq(answer(), 0xA0);
+	command(0x60);
+	data(0x30);
+	/* A data byte clears the command flag, and the mode's system flag shows in the status. */
+	ck_assert_uint_eq(status(), 0x10);
+	command(0x55); /* unknown: ignored */
+	ck_assert_uint_eq(status(), 0x18);
+}
+END_TEST
+
 START_TEST(nothing_is_plugged_in)
 {
 	data(0xF2);
@@ -159,6 +180,19 @@ START_TEST(state)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 0, 0x96 }, /* status */
+		{ 1, 0xB4 }, /* mode */
+		{ 4, 0x07 }, /* output port */
+	};
+	struct i8042 other = { 0 };
+
+	fixture_expect_rejected(&i8042_model, &controller, &other, 0, damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("i8042");
@@ -168,9 +202,11 @@ int main(void)
 	tcase_add_test(tests, reset_pulse);
 	tcase_add_test(tests, reset_by_output_port);
 	tcase_add_test(tests, linux_probes);
+	tcase_add_test(tests, status_and_interfaces);
 	tcase_add_test(tests, nothing_is_plugged_in);
 	tcase_add_test(tests, interrupts);
 	tcase_add_test(tests, state);
+	tcase_add_test(tests, invalid_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

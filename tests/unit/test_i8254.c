@@ -79,25 +79,6 @@ static void expect_deadline(uint64_t clocks)
 	ck_assert_uint_eq(i8254_model.deadline(&pit), i8254_time_of(clock_now + clocks));
 }
 
-START_TEST(clock_arithmetic)
-{
-	uint64_t seed = 7;
-
-	ck_assert_uint_eq(i8254_clocks_at(0), 0);
-	ck_assert_uint_eq(i8254_clocks_at(1000000000), I8254_FREQUENCY);
-	ck_assert_uint_eq(i8254_time_of(I8254_FREQUENCY), 1000000000);
-	for (unsigned i = 0; i < 100000; i++) {
-		uint64_t clocks = fixture_random(&seed) >> (11 + fixture_random(&seed) % 50);
-		uint64_t time = i8254_time_of(clocks);
-
-		ck_assert_uint_eq(i8254_clocks_at(time), clocks);
-		if (time > 0)
-			ck_assert_uint_lt(i8254_clocks_at(time - 1), clocks + (clocks == 0));
-	}
-	ck_assert_uint_eq(i8254_time_of(UINT64_MAX), DEVICE_NO_DEADLINE);
-}
-END_TEST
-
 START_TEST(nothing_happens_before_programming)
 {
 	ck_assert_uint_eq(i8254_model.deadline(&pit), DEVICE_NO_DEADLINE);
@@ -535,6 +516,18 @@ START_TEST(time_does_not_matter_within_a_clock)
 }
 END_TEST
 
+/* A periodic mode with nothing in its element would never end. */
+START_TEST(periodic_element_is_never_zero)
+{
+	static const struct fixture_damage damages[] = { { 14, 0 } };
+	struct i8254 other = { 0 };
+
+	program(0, (unsigned)_i, 5);
+	pass(1);
+	fixture_expect_rejected(&i8254_model, &pit, &other, now(), damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 START_TEST(a_leap_of_a_century)
 {
 	program(0, 3, 12345);
@@ -546,13 +539,29 @@ START_TEST(a_leap_of_a_century)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 0, 8 },     /* mode */
+		{ 1, 4 },     /* access */
+		{ 2, 2 },     /* not a boolean */
+		{ 17, 1 },    /* counting element, highest byte */
+		{ 23, 3 },    /* latched bytes */
+		{ 85, 0x7F }, /* clocks, highest byte: the future */
+		{ 86, 0x10 }, /* port 0x61 */
+	};
+	struct i8254 other = { 0 };
+
+	fixture_expect_rejected(&i8254_model, &pit, &other, now(), damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("i8254");
 	TCase *tests = tcase_create("data sheet");
 
 	tcase_add_checked_fixture(tests, setup, NULL);
-	tcase_add_test(tests, clock_arithmetic);
 	tcase_add_test(tests, nothing_happens_before_programming);
 	tcase_add_test(tests, mode_0);
 	tcase_add_test(tests, mode_0_zero_is_65536);
@@ -573,7 +582,9 @@ int main(void)
 	tcase_add_test(tests, linux_reads_the_clock);
 	tcase_add_test(tests, speaker_port);
 	tcase_add_test(tests, time_does_not_matter_within_a_clock);
+	tcase_add_loop_test(tests, periodic_element_is_never_zero, 2, 4);
 	tcase_add_test(tests, a_leap_of_a_century);
+	tcase_add_test(tests, invalid_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

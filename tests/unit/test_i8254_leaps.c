@@ -52,6 +52,25 @@ static void program(unsigned channel, unsigned mode, unsigned count)
 	out(channel, count >> 8);
 }
 
+START_TEST(clock_arithmetic)
+{
+	uint64_t seed = 7;
+
+	ck_assert_uint_eq(i8254_clocks_at(0), 0);
+	ck_assert_uint_eq(i8254_clocks_at(1000000000), I8254_FREQUENCY);
+	ck_assert_uint_eq(i8254_time_of(I8254_FREQUENCY), 1000000000);
+	for (unsigned i = 0; i < 100000; i++) {
+		uint64_t clocks = fixture_random(&seed) >> (11 + fixture_random(&seed) % 50);
+		uint64_t time = i8254_time_of(clocks);
+
+		ck_assert_uint_eq(i8254_clocks_at(time), clocks);
+		if (time > 0)
+			ck_assert_uint_lt(i8254_clocks_at(time - 1), clocks + (clocks == 0));
+	}
+	ck_assert_uint_eq(i8254_time_of(UINT64_MAX), DEVICE_NO_DEADLINE);
+}
+END_TEST
+
 /* A leap is as good as its clocks one by one: state, and whether there was an edge. */
 START_TEST(leaps_equal_steps)
 {
@@ -124,6 +143,7 @@ int main(void)
 	TCase *tests = tcase_create("leaps");
 
 	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_test(tests, clock_arithmetic);
 	tcase_add_loop_test(tests, leaps_equal_steps, 0, 40);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);

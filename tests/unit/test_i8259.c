@@ -359,6 +359,7 @@ START_TEST(poll)
 	command(I8259_MASTER, 0x0C);
 	ck_assert_uint_eq(status(I8259_MASTER), 0);
 	i8259_set_line(&pic, 4, true);
+	ck_assert_uint_eq(status(I8259_MASTER), 0x10);
 	command(I8259_MASTER, 0x0C);
 	ck_assert_uint_eq(status(I8259_MASTER), 0x84);
 	ck_assert_uint_eq(in_service(I8259_MASTER), 0x10);
@@ -388,6 +389,10 @@ START_TEST(listens)
 	data(I8259_MASTER, 0x04);
 	ck_assert(!i8259_listens(&pic, 8));
 	data(I8259_MASTER, 0);
+	data(I8259_SLAVE, 0x01);
+	ck_assert(!i8259_listens(&pic, 8));
+	ck_assert(i8259_listens(&pic, 9));
+	data(I8259_SLAVE, 0);
 	i8259_set_line(&pic, 0, true);
 	ck_assert(!i8259_listens(&pic, 0));
 	(void)i8259_acknowledge(&pic);
@@ -452,6 +457,23 @@ START_TEST(state)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 4, 0x01 },  /* ELCR: the timer cannot be level-triggered */
+		{ 5, 8 },     /* priority */
+		{ 6, 0x31 },  /* vector base */
+		{ 10, 4 },    /* initialisation step */
+		{ 11, 2 },    /* not a boolean */
+		{ 20, 0x01 }, /* the slave's ELCR */
+		{ 21, 8 },
+	};
+	struct i8259 other = { 0 };
+
+	fixture_expect_rejected(&i8259_model, &pic, &other, 0, damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("i8259");
@@ -481,6 +503,7 @@ int main(void)
 	tcase_add_test(tests, reset_keeps_the_inputs);
 	tcase_add_test(tests, no_line_beyond_15);
 	tcase_add_test(tests, state);
+	tcase_add_test(tests, invalid_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

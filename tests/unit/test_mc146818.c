@@ -445,6 +445,25 @@ START_TEST(leaps_equal_steps)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 0, MC146818_CELLS },
+		{ 1 + 0x0A, 0xA6 }, /* UIP is not kept */
+		{ 1 + 0x0A, 0x66 }, /* divider held, and yet an update to come */
+		{ 1 + 0x0C, 0x01 }, /* flag that is none */
+		{ 129, 7 },	    /* weekday */
+		{ 137, 0x7F },	    /* seconds, highest byte */
+		{ 137, 0x80 },
+		{ 145, 1 },   /* next update, highest byte: beyond the second */
+		{ 153, 0x7F }, /* synchronised in the future */
+	};
+	struct mc146818 other = { 0 };
+
+	fixture_expect_rejected(&mc146818_model, &rtc, &other, now, damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("mc146818");
@@ -467,6 +486,7 @@ int main(void)
 	tcase_add_test(tests, alarm_search);
 	tcase_add_test(tests, memory_size);
 	tcase_add_loop_test(tests, leaps_equal_steps, 0, 20);
+	tcase_add_test(tests, invalid_states);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);

@@ -91,6 +91,18 @@ START_TEST(state)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 0, 0x04 },
+		{ 1, 0x01 },
+	};
+	struct reset_control other = { 0 };
+
+	fixture_expect_rejected(&reset_control_model, &control, &other, 0, damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("reset_control");
@@ -102,6 +114,7 @@ int main(void)
 	tcase_add_test(tests, no_pci);
 	tcase_add_test(tests, port_92);
 	tcase_add_test(tests, state);
+	tcase_add_test(tests, invalid_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

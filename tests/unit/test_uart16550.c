@@ -334,6 +334,24 @@ START_TEST(state)
 }
 END_TEST
 
+START_TEST(invalid_states)
+{
+	static const struct fixture_damage damages[] = {
+		{ 0, 0x10 },  /* interrupt enable */
+		{ 1, 0x40 },  /* trigger level without FIFOs */
+		{ 1, 0x03 },  /* a command that is not kept */
+		{ 3, 0x20 },  /* modem control */
+		{ 8, 2 },     /* not a boolean */
+		{ 10, 2 },    /* two characters without FIFOs */
+		{ 11, 1 },    /* a character beyond the count */
+		{ 27, 0x10 }, /* its error */
+	};
+	struct uart16550 other = { 0 };
+
+	fixture_expect_rejected(&uart16550_model, &uart, &other, 0, damages, ARRAY_SIZE(damages));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("uart16550");
@@ -357,6 +375,7 @@ int main(void)
 	tcase_add_test(tests, nothing_from_outside_in_loopback);
 	tcase_add_test(tests, read_only_registers);
 	tcase_add_test(tests, state);
+	tcase_add_test(tests, invalid_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }
