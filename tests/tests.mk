@@ -10,7 +10,8 @@ UNIT_UNDER_TEST := $(filter-out $(BUILD)/manage/%,$(OBJECTS))
 UNIT_LDLIBS := -lcheck_pic -lsubunit -lrt -lm -lpthread
 
 $(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_TEST)
-	$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LDLIBS) $(LDLIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LDLIBS) $(LDLIBS)
 
 -include $(UNIT_PROGRAMS:=.d) $(UNIT_HELPER_OBJECTS:.o=.d)
 
@@ -18,4 +19,4 @@ $(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_T
 
 .PHONY: check-unit
 check-unit: $(UNIT_PROGRAMS)
-	tests/unit/run $^
+	$(Q)tests/unit/run $^
