@@ -7,6 +7,7 @@
 #include "vmm/boot.h"
 
 enum { SEGMENTS_MAX = 32 };
+#define ELF_END_MAX (RAM_HOLE_START - BOOT_ELF_ROOM)
 
 result boot_elf_is_elf(int fd, const char *name, bool *is_elf)
 {
@@ -22,6 +23,12 @@ result boot_elf_is_elf(int fd, const char *name, bool *is_elf)
 	return OK;
 }
 
+result boot_elf_too_large(const char *name, uint64_t end)
+{
+	return fail(STATUS_INPUT, "%s does not fit into the guest's memory: give --memory %lluM or more", name,
+		    (unsigned long long)((end + BOOT_ELF_ROOM + (1u << 20) - 1) >> 20));
+}
+
 static result load_segment(struct ram *ram, int fd, const char *name, const Elf64_Phdr *segment,
 			   uint64_t file_size)
 {
@@ -29,20 +36,20 @@ static result load_segment(struct ram *ram, int fd, const char *name, const Elf6
 
 	if (segment->p_filesz > segment->p_memsz || segment->p_offset > file_size ||
 	    segment->p_filesz > file_size - segment->p_offset)
-		return fail(STATUS_INPUT, "%s is damaged or cut off: a segment of %llu bytes at offset %llu goes beyond "
-					  "the file's %llu bytes",
+		return fail(STATUS_INPUT,
+			    "%s is damaged or cut off: a segment of %llu bytes at offset %llu goes beyond the file's "
+			    "%llu bytes",
 			    name, (unsigned long long)segment->p_filesz, (unsigned long long)segment->p_offset,
 			    (unsigned long long)file_size);
 	if (address < BOOT_HIGH_RAM_START)
-		return fail(STATUS_INPUT, "%s wants to be loaded at 0x%llx: only addresses from 1 MiB on are free", name,
+		return fail(STATUS_INPUT, "%s wants to be loaded at 0x%llx: only addresses from 1 MiB on are free",
+			    name, (unsigned long long)address);
+	/* Nothing above 4 GiB: the first page tables end there. */
+	if (segment->p_memsz > ELF_END_MAX || address > ELF_END_MAX - segment->p_memsz)
+		return fail(STATUS_INPUT, "%s has a segment at 0x%llx where a guest has no memory", name,
 			    (unsigned long long)address);
-	if (!ram_contains(ram, address, segment->p_memsz)) {
-		if (segment->p_memsz > RAM_HOLE_START || address > RAM_HOLE_START - segment->p_memsz)
-			return fail(STATUS_INPUT, "%s has a segment at 0x%llx where a guest has no memory", name,
-				    (unsigned long long)address);
-		return fail(STATUS_INPUT, "%s does not fit into the guest's memory: give --memory %lluM or more", name,
-			    (unsigned long long)((address + segment->p_memsz + (1u << 20) - 1) >> 20));
-	}
+	if (!ram_contains(ram, address, segment->p_memsz))
+		return boot_elf_too_large(name, address + segment->p_memsz);
 	/* What lies behind the file's bytes is zero: memory is fresh. */
 	return ram_write_file(ram, address, fd, name, segment->p_offset, segment->p_filesz);
 }

@@ -1,6 +1,7 @@
 #include "vmm/boot_linux.h"
 
 #include <asm/bootparam.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -20,7 +21,10 @@ enum {
 	LOADER_UNDEFINED = 0xFF,
 	E820_RAM = 1,
 	E820_RESERVED = 2,
+	JUMP_SHORT = 0xEB,           /* the header begins and ends with the target of the jump over it */
+	HEADER_JUMP_TARGET = 0x202,  /* from which the jump's distance counts */
 	VMLINUX_BSS_ROOM = 4 << 20,  /* an ELF kernel's early page tables (brk) lie behind its segments */
+	INITRD_ROOM = 32 << 20,      /* that a kernel wants beside itself and its initrd */
 };
 
 /* Until interrupts can be delivered into code that never exits, a kernel must not calibrate its delay loop: it
@@ -58,12 +62,25 @@ struct linux_image {
 static result check_header(const struct setup_header *header, const char *name)
 {
 	if (header->boot_flag != BOOT_FLAG || header->header != HEADER_MAGIC)
-		return fail(STATUS_INPUT, "%s is not a Linux kernel: give a bzImage (as /boot/vmlinuz-*) or an ELF vmlinux",
-			    name);
+		return fail(STATUS_INPUT,
+			    "%s is not a Linux kernel: give a bzImage (as /boot/vmlinuz-*) or an ELF vmlinux", name);
 	if (header->version < PROTOCOL_64_BIT || !(header->xloadflags & XLF_KERNEL_64) ||
 	    !(header->loadflags & LOADED_HIGH))
 		return fail(STATUS_INPUT, "%s is not a 64-bit kernel with a 64-bit entry (boot protocol 2.12 or newer)",
 			    name);
+	return OK;
+}
+
+/* A header ends where its jump leads to; what follows in the file is code. A member that the header does not reach
+ * is zero (boot.rst, "64-bit BOOT PROTOCOL"). */
+static result cut_header(struct setup_header *header, const char *name)
+{
+	size_t end = HEADER_JUMP_TARGET - HEADER_OFFSET + (header->jump >> 8);
+
+	if ((header->jump & 0xFF) != JUMP_SHORT || end < offsetof(struct setup_header, handover_offset))
+		return fail(STATUS_INPUT, "%s is damaged: its setup header is too short", name);
+	if (end < sizeof(*header))
+		memset((uint8_t *)header + end, 0, sizeof(*header) - end);
 	return OK;
 }
 
@@ -78,6 +95,7 @@ static result load_bzimage(struct ram *ram, const struct boot_source *source, st
 			    (unsigned long long)size);
 	TRY(fd_read_at(source->kernel_fd, source->kernel_name, HEADER_OFFSET, header, sizeof(*header)));
 	TRY(check_header(header, source->kernel_name));
+	TRY(cut_header(header, source->kernel_name));
 
 	uint64_t setup = (uint64_t)(header->setup_sects ? header->setup_sects : DEFAULT_SETUP_SECTORS) + 1;
 	uint64_t kernel_offset = setup * SECTOR;
@@ -104,6 +122,9 @@ static result load_bzimage(struct ram *ram, const struct boot_source *source, st
 static result load_vmlinux(struct ram *ram, const struct boot_source *source, struct linux_image *image)
 {
 	TRY(boot_elf_load(ram, source->kernel_fd, source->kernel_name, &image->entry, &image->end));
+	_Static_assert(VMLINUX_BSS_ROOM <= BOOT_ELF_ROOM, "the memory that is asked for is enough");
+	if (!ram_contains(ram, image->end, VMLINUX_BSS_ROOM))
+		return boot_elf_too_large(source->kernel_name, image->end);
 	image->end += VMLINUX_BSS_ROOM;
 	/* An ELF kernel brings no setup header: these are the fields that a 64-bit kernel reads. */
 	image->header = (struct setup_header){
@@ -121,22 +142,32 @@ static result load_initrd(struct ram *ram, const struct boot_source *source, str
 {
 	uint64_t size;
 	uint64_t top = ram_low_size(ram);
+	uint64_t limit = (uint64_t)image->header.initrd_addr_max + 1;
 
+	image->header.ramdisk_image = 0;
+	image->header.ramdisk_size = 0;
 	if (source->initrd_fd < 0)
 		return OK;
 	TRY(fd_size(source->initrd_fd, source->initrd_name, &size));
 	if (size == 0)
 		return fail(STATUS_INPUT, "%s is empty", source->initrd_name);
-	if (top > (uint64_t)image->header.initrd_addr_max + 1)
-		top = (uint64_t)image->header.initrd_addr_max + 1;
+	if (limit > RAM_HOLE_START)
+		limit = RAM_HOLE_START;
+	if (size > limit || ((limit - size) & ~(uint64_t)(RAM_PAGE_SIZE - 1)) < image->end)
+		return fail(STATUS_INPUT,
+			    "%s (%llu bytes) does not fit beside the kernel below 0x%llx, where that kernel wants it",
+			    source->initrd_name, (unsigned long long)size, (unsigned long long)limit);
+	if (top > limit)
+		top = limit;
 	/* As high as it goes, so that the kernel has one large area below it. */
 	uint64_t address = size <= top ? (top - size) & ~(uint64_t)(RAM_PAGE_SIZE - 1) : 0;
 
-	if (size > UINT32_MAX || address < image->end)
+	if (address < image->end)
 		return fail(STATUS_INPUT,
-			    "%s (%llu bytes) does not fit into the guest's memory beside the kernel: give --memory %lluM or more",
+			    "%s (%llu bytes) does not fit into the guest's memory beside the kernel: give --memory "
+			    "%lluM or more",
 			    source->initrd_name, (unsigned long long)size,
-			    (unsigned long long)(((image->end + size) >> 20) + 32));
+			    (unsigned long long)((image->end + size + INITRD_ROOM) >> 20));
 	TRY(ram_write_file(ram, address, source->initrd_fd, source->initrd_name, 0, size));
 	image->header.ramdisk_image = (uint32_t)address;
 	image->header.ramdisk_size = (uint32_t)size;

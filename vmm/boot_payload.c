@@ -25,8 +25,7 @@ result boot_payload_load(struct ram *ram, const struct boot_source *source, stru
 			    ARGUMENTS_ROOM - 1);
 	TRY(boot_elf_load(ram, source->kernel_fd, source->kernel_name, &start, &end));
 	if (end > top - ARGUMENTS_ROOM - STACK_GAP - STACK_ROOM)
-		return fail(STATUS_INPUT, "%s does not fit into the guest's memory: give --memory %lluM or more",
-			    source->kernel_name, (unsigned long long)((end >> 20) + 4));
+		return boot_elf_too_large(source->kernel_name, end);
 	TRY(ram_write(ram, arguments, source->command_line, length));
 	TRY(boot_paging_enter(ram, true, entry));
 	entry->rip = start;
