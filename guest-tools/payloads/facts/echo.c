@@ -9,9 +9,11 @@ const char payload_name[] = "echo";
 
 uint32_t payload_main(struct payload *payload)
 {
-	uint8_t before = '\n', byte = 0;
+	uint8_t before = '\n';
 
 	for (;;) {
+		uint8_t byte;
+
 		while ((port_in8(PORT_UART_STATUS) & DATA_READY) == 0)
 			;
 		byte = port_in8(PORT_UART_DATA);
