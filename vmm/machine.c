@@ -320,6 +320,8 @@ bool machine_can_wake(const struct machine *machine)
 
 bool machine_interrupts_enabled(const struct machine *machine)
 {
+	/* Not run->ready_for_interrupt_injection alone: between the shim's VMRUN and the nested guest's first
+	 * instruction KVM says "ready" whatever RFLAGS.IF is (svm_interrupt_allowed gives -EBUSY, taken for true). */
 	return machine->in_shim ? trap_shim_interrupt_ready(&machine->shim) :
 				  (machine->vcpu.run->s.regs.regs.rflags & RFLAGS_IF) != 0;
 }
@@ -335,20 +337,20 @@ result machine_prepare(struct machine *machine)
 	run->request_interrupt_window = 0;
 	if (!board_interrupt_pending(machine->board))
 		return OK;
-	bool ready = machine->in_shim ? trap_shim_interrupt_ready(&machine->shim) :
-					run->ready_for_interrupt_injection != 0;
+	if (!machine_interrupts_enabled(machine) || (!machine->in_shim && !run->ready_for_interrupt_injection)) {
+		run->request_interrupt_window = 1;
+		return OK;
+	}
+	uint8_t vector = board_interrupt_acknowledge(machine->board);
 
-	if (ready) {
-		uint8_t vector = board_interrupt_acknowledge(machine->board);
-
-		machine->halted = false;
-		if (machine->in_shim)
-			trap_shim_interrupt(&machine->shim, vector);
-		else
-			TRY(kvm_vcpu_interrupt(&machine->vcpu, vector));
+	machine->halted = false;
+	if (machine->in_shim) {
+		/* No window for a second one: KVM would open it before VMRUN has delivered the first, and lose that. */
+		trap_shim_interrupt(&machine->shim, vector);
+		return OK;
 	}
 	run->request_interrupt_window = board_interrupt_pending(machine->board);
-	return OK;
+	return kvm_vcpu_interrupt(&machine->vcpu, vector);
 }
 
 result machine_settle(struct machine *machine, bool *settled)
