@@ -7,27 +7,49 @@
 
 #include "base/bytes.h"
 
-static result flip_register(const struct inject_fault *fault, struct machine *machine)
+/* Flips the register's bit in `state`. */
+static result flip_in(const struct inject_fault *fault, struct cpu_state *state)
 {
 	const struct register_info *info = register_find(fault->name);
-	struct cpu_state state;
 
 	if (!info)
-		return fail(STATUS_USAGE, "--inject: there is no register \"%s\"", fault->name);
-	TRY(machine_export(machine, &state));
-	if (!register_flip(&state, info, (unsigned)fault->bit))
+		return fail(STATUS_USAGE, "--inject: there is no register \"%s\" (but rax, cs.base, cr3, xmm0 ...)",
+			    fault->name);
+	if (fault->bit >= 8ull * info->width || !register_flip(state, info, (unsigned)fault->bit))
 		return fail(STATUS_USAGE, "--inject: register %s has no bit %llu that means something", fault->name,
 			    (unsigned long long)fault->bit);
+	return OK;
+}
+
+static result check_register(const struct inject_fault *fault)
+{
+	struct cpu_state any = { .rip = 0 };
+
+	return flip_in(fault, &any);
+}
+
+static result flip_register(const struct inject_fault *fault, struct machine *machine)
+{
+	struct cpu_state state;
+
+	TRY(machine_export(machine, &state));
+	TRY(flip_in(fault, &state));
 	return machine_import(machine, &state, machine->halted);
+}
+
+static result check_memory(const struct inject_fault *fault)
+{
+	if (fault->bit > 7)
+		return fail(STATUS_USAGE, "--inject: a byte of memory has bits 0 to 7, not %llu",
+			    (unsigned long long)fault->bit);
+	return OK;
 }
 
 static result flip_memory(const struct inject_fault *fault, struct machine *machine)
 {
 	uint8_t byte;
 
-	if (fault->bit > 7)
-		return fail(STATUS_USAGE, "--inject: a byte of memory has bits 0 to 7, not %llu",
-			    (unsigned long long)fault->bit);
+	TRY(check_memory(fault));
 	TRY(ram_read(machine->ram, fault->address, &byte, 1));
 	byte ^= (uint8_t)(1u << fault->bit);
 	return ram_write(machine->ram, fault->address, &byte, 1);
@@ -39,7 +61,7 @@ static result flip_saved_device(const struct inject_fault *fault, struct machine
 {
 	struct bytes_writer writer = bytes_writer_over(bytes, size);
 	size_t index = 0;
-	size_t offset, length;
+	size_t offset = 0, length = 0;
 
 	while (index < board_device_count(machine->board) &&
 	       strcmp(board_device_name(machine->board, index), fault->name) != 0)
@@ -58,6 +80,13 @@ static result flip_saved_device(const struct inject_fault *fault, struct machine
 			  fault->name);
 }
 
+/* Which devices a board has, and how much state, is known where there is one. */
+static result check_device(const struct inject_fault *fault)
+{
+	(void)fault;
+	return OK;
+}
+
 static result flip_device(const struct inject_fault *fault, struct machine *machine)
 {
 	enum { SIZE = 16384 };
@@ -73,14 +102,15 @@ static result flip_device(const struct inject_fault *fault, struct machine *mach
 
 struct inject_target {
 	const char *name;
-	bool named;     /* NAME, else ADDRESS */
+	bool named; /* NAME, else ADDRESS */
+	result (*check)(const struct inject_fault *fault);
 	result (*commit)(const struct inject_fault *fault, struct machine *machine);
 };
 
 static const struct inject_target targets[] = {
-	{ "reg", true, flip_register },
-	{ "mem", false, flip_memory },
-	{ "device", true, flip_device },
+	{ "reg", true, check_register, flip_register },
+	{ "mem", false, check_memory, flip_memory },
+	{ "device", true, check_device, flip_device },
 };
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -89,7 +119,8 @@ static bool parse_number(const char *text, uint64_t *number)
 
 	errno = 0;
 	*number = strtoull(text, &end, 0);
-	return errno == 0 && end != text && *end == '\0' && *text != '-';
+	/* strtoull would skip white space and take a sign. */
+	return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0';
 }
 
 static result misread(const char *spec)
@@ -115,7 +146,7 @@ result inject_parse(const char *spec, unsigned replicas, struct inject_fault *fa
 	char *name = target ? strchr(target + 1, ':') : NULL;
 	char *bit = name ? strchr(name + 1, ':') : NULL;
 
-	if (!position || !bit || strchr(bit + 1, ':'))
+	if (!bit || !position || position < bit || strchr(bit + 1, ':'))
 		return misread(spec);
 	*position = *target = *name = *bit = '\0';
 	if (!parse_number(text, &replica) || !parse_number(position + 1, &fault->position) ||
@@ -128,12 +159,14 @@ result inject_parse(const char *spec, unsigned replicas, struct inject_fault *fa
 		fault->target++;
 	if (fault->target == ARRAY_SIZE(targets))
 		return misread(spec);
-	if (!targets[fault->target].named)
-		return parse_number(name + 1, &fault->address) ? OK : misread(spec);
-	if (strlen(name + 1) >= sizeof(fault->name) || name[1] == '\0')
+	if (targets[fault->target].named) {
+		if (strlen(name + 1) >= sizeof(fault->name) || name[1] == '\0')
+			return misread(spec);
+		(void)snprintf(fault->name, sizeof(fault->name), "%s", name + 1);
+	} else if (!parse_number(name + 1, &fault->address)) {
 		return misread(spec);
-	(void)snprintf(fault->name, sizeof(fault->name), "%s", name + 1);
-	return OK;
+	}
+	return targets[fault->target].check(fault);
 }
 
 result inject_commit(const struct inject_fault *fault, struct machine *machine)

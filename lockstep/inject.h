@@ -26,7 +26,8 @@ struct inject_fault {
 	uint64_t position;
 };
 
-/* Reads a SPEC. Errors: STATUS_USAGE with what is wrong and what is possible. */
+/* Reads a SPEC, and checks it as far as that can be done without a machine. Errors: STATUS_USAGE with what is wrong
+ * and what is possible. */
 must_check result inject_parse(const char *spec, unsigned replicas, struct inject_fault *fault);
 
 /* Commits the fault; the machine stands at a position, settled. Errors: no such register, memory, device, bit. */
