@@ -1,0 +1,43 @@
+/*
+ * Real machines for unit tests: KVM, a board, and a few instructions in ring 3, which any KVM can run.
+ */
+#ifndef TERCET_TESTS_UNIT_GUEST_MACHINE_H
+#define TERCET_TESTS_UNIT_GUEST_MACHINE_H
+
+#include "tests/unit/guest_memory.h"
+#include "vmm/machine.h"
+
+#define GUEST_MACHINE_CODE UINT64_C(0x200000)
+#define GUEST_MACHINE_MEMORY (UINT64_C(16) << 20)
+
+struct guest_machine {
+	struct ram ram;
+	struct fixture fixture; /* gets output and requests */
+	struct board *board;
+	struct machine machine;
+};
+
+/*
+ * Defines the code of a guest, as symbols NAME_begin and NAME_end. The guest starts at GUEST_MACHINE_CODE with
+ * interrupts off, its first 4 GiB where they are, and ports open.
+ */
+#define GUEST_CODE(name, code)                                                                              \
+	extern const uint8_t name##_begin[], name##_end[];                                                  \
+	__asm__(".pushsection .rodata\n" #name "_begin:\n" code "\n" #name "_end:\n.popsection")
+
+/* Whether there is a KVM; if not, says that the test of `what` is skipped. */
+bool guest_machine_available(const char *what);
+
+void guest_machine_make(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end);
+void guest_machine_destroy(struct guest_machine *guest);
+
+/* Goes on to the next position: prepares, runs, answers. */
+enum exit_outcome guest_machine_step(struct guest_machine *guest);
+
+/* Completes the exit at hand, through further exits if need be. */
+void guest_machine_settle(struct guest_machine *guest);
+
+/* Makes another machine with the state of a settled one. */
+void guest_machine_copy(struct guest_machine *copy, struct guest_machine *original);
+
+#endif
