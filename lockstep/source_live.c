@@ -6,8 +6,9 @@
 #include "base/futex.h"
 #include "devices/device.h"
 
-/* Output may gather for so long: a terminal shows it as soon, and one vote serves many bytes. */
-#define OUTPUT_DELAY_NS (1 * NS_PER_MS)
+/* Output may gather for this part of the vote interval: a terminal shows it as soon, and one vote serves many
+ * bytes. */
+#define OUTPUT_DELAY_PART 10
 /* A halted leader looks around at least so often, whatever wakes it. */
 #define IDLE_LOOK_NS (1 * NS_PER_S)
 /* While it waits for room on the tape. */
@@ -107,6 +108,13 @@ static result live_time(struct source *source, const struct source_view *view, u
 	return OK;
 }
 
+/* Whether a vote waits for its verdict: output that comes meanwhile goes with the next. */
+static bool vote_at_hand(const struct source_live *live)
+{
+	return atomic_load_explicit(&live->links.own->control->votes, memory_order_relaxed) >
+	       atomic_load_explicit(&live->links.supervisor->verdicts, memory_order_acquire);
+}
+
 /* Whether a vote is due at this position, and why. */
 static enum vote_cause vote_due(struct source_live *live, const struct source_view *view, uint64_t host)
 {
@@ -117,7 +125,7 @@ static enum vote_cause vote_due(struct source_live *live, const struct source_vi
 	if (view->output_pending > 0) {
 		if (live->output_since == 0)
 			live->output_since = host;
-		if (host - live->output_since >= live->output_delay)
+		if (host - live->output_since >= live->output_delay && !vote_at_hand(live))
 			return VOTE_CAUSE_OUTPUT;
 	}
 	/* A halted guest that has voted where it stands has nothing new to say. */
@@ -234,7 +242,7 @@ void source_live_init(struct source_live *live, const struct source_links *links
 		.links = *links,
 		.tape = { .ring = links->own->tape, .written = &links->own->control->tape_written },
 		.vote_interval = vote_interval,
-		.output_delay = vote_interval < OUTPUT_DELAY_NS ? vote_interval : OUTPUT_DELAY_NS,
+		.output_delay = vote_interval / OUTPUT_DELAY_PART,
 		.next_vote = clock_monotonic_ns() + vote_interval,
 	};
 }
