@@ -87,11 +87,11 @@ START_TEST(alone)
 	const struct digest none = { .bytes = { 0 } };
 	const struct vote_record *record = &replicas[0].record;
 
-	for (uint64_t vote = 0; vote < 3 * CONTROL_VOTE_SLOTS; vote++) {
-		outbox_put(&replicas[0].outbox, OUTPUT_CONSOLE, vote, "hello", 5);
-		cast(&replicas[0], 10 * vote);
-		ck_assert_uint_eq(record->output_end, (vote + 1) * (OUTBOX_HEADER_SIZE + 5));
-		ck_assert_uint_eq(replicas[0].box.voted_position, 10 * vote);
+	for (uint64_t number = 0; number < 3 * CONTROL_VOTE_SLOTS; number++) {
+		outbox_put(&replicas[0].outbox, OUTPUT_CONSOLE, number, "hello", 5);
+		cast(&replicas[0], 10 * number);
+		ck_assert_uint_eq(record->output_end, (number + 1) * (OUTBOX_HEADER_SIZE + 5));
+		ck_assert_uint_eq(replicas[0].box.voted_position, 10 * number);
 		for (unsigned i = 0; i < VOTE_OUTPUT; i++)
 			ck_assert_mem_eq(&record->ballot.digests[i], &none, sizeof(none));
 		ck_assert_mem_ne(&record->ballot.digests[VOTE_OUTPUT], &none, sizeof(none));

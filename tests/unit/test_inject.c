@@ -145,11 +145,9 @@ START_TEST(devices)
 
 			ck_assert_uint_eq(save(after), size);
 			for (size_t i = 0; i < size; i++) {
-				uint8_t expected = done && i == offset + fault.bit / 8 ?
-							   (uint8_t)(1u << fault.bit % 8) :
-							   0;
+				unsigned expected = done && i == offset + fault.bit / 8 ? 1u << fault.bit % 8 : 0;
 
-				if ((before[i] ^ after[i]) != expected)
+				if ((unsigned)(before[i] ^ after[i]) != expected)
 					ck_abort_msg("bit %ju of %s", (uintmax_t)fault.bit, fault.name);
 			}
 			flipped += done;

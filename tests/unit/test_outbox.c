@@ -121,7 +121,7 @@ END_TEST
 /* Equal outputs have equal digests, and every difference shows: a byte, the position, how it falls into votes. */
 START_TEST(digests_tell)
 {
-	static uint8_t other_memory[SIZE];
+	static uint8_t other_memory[SIZE] = { 0 };
 	_Atomic uint64_t other_written = 0;
 	struct outbox other;
 	struct digest a, b;
@@ -168,7 +168,8 @@ START_TEST(damaged)
 	/* The room of 8 KiB would be enough for a record of OUTBOX_DATA_MAX + 1. */
 	if (damages[_i].value == OUTBOX_DATA_MAX + 1)
 		length = sizeof(stream);
-	must_fail(outbox_next(stream, length, &at, &record), STATUS_FAILED, "a record that no replica writes, at byte 0");
+	must_fail(outbox_next(stream, length, &at, &record), STATUS_FAILED,
+		  "a record that no replica writes, at byte 0");
 	ck_assert_uint_eq(at, 0);
 }
 END_TEST

@@ -136,7 +136,7 @@ static void note(void *context, const struct register_info *info, const uint8_t 
 START_TEST(flip_and_compare)
 {
 	const struct register_info *info = &register_table[_i];
-	struct cpu_state original;
+	struct cpu_state original = { 0 };
 	uint64_t seed = (uint64_t)_i + 1;
 
 	for (size_t i = 0; i < sizeof(original); i++)

@@ -221,11 +221,13 @@ END_TEST
 /* Output waits for company, then votes; a vote for another reason takes it along. */
 START_TEST(votes_by_output)
 {
+	start(1, NS_PER_S);
 	struct source_view view = replicas_view(1, 0);
 	uint64_t begin = clock_monotonic_ns();
 
 	view.output_pending = 1;
 	ck_assert_uint_gt(live.output_delay, 0);
+	ck_assert_uint_le(live.output_delay, NS_PER_S / 2);
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
 	for (;;) {
 		view.position++;

@@ -206,15 +206,14 @@ START_TEST(implausible_time)
 {
 	const struct source_view view = replicas_view(5, 1000);
 	const uint64_t wrong[] = { 0, 999, host_now() + 60 * NS_PER_S, UINT64_MAX };
-	const struct replica_statistics *statistics = &replicas.own[2].control->statistics;
 	struct input input;
 	uint64_t now;
 
-	reach(100);
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		setup();
 		reach(100);
-		statistics = &replicas.own[2].control->statistics;
+		const struct replica_statistics *statistics = &replicas.own[2].control->statistics;
+
 		write_number(TAPE_TIME, 5, wrong[i]);
 		must_diverge(&view, STATUS_NO_MAJORITY, "the leader's time is not plausible");
 		ck_assert_uint_eq(statistics->input_faults, 1);
