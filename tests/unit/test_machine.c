@@ -28,6 +28,7 @@ GUEST_CODE(tour, "mov $0x80, %edx\n"
 		 "movabs $0x1122334455667788, %rax\n"
 		 "mov %rax, (%rsi)\n"
 		 "mov (%rsi), %r9\n"
+		 "movdqu (%rsi), %xmm2\n"      /* two exits for one instruction */
 		 "mov $0x40, %edx\n"
 		 "in %dx, %al\n"               /* needs the time */
 		 "movl $0x11111111, 0x400000\n"
@@ -121,7 +122,8 @@ START_TEST(exits)
 	ck_assert_uint_eq(record->gpr[GPR_RCX], 0);
 	must_succeed(ram_read(&guest.ram, 0x300FFE, bytes, sizeof(bytes)));
 	ck_assert_mem_eq(bytes, "\x60\x60\x60\x60\x60", 5); /* transmitter empty (16550A data sheet, LSR) */
-	(void)step_to(EXIT_MMIO_READ, 0xE0000000, 8);
+	for (unsigned i = 0; i < 3; i++)
+		(void)step_to(EXIT_MMIO_READ, i == 2 ? 0xE0000008 : 0xE0000000, 8);
 	record = step_to(EXIT_PORT_IN, 0x40, 1);
 	ck_assert_uint_eq(record->gpr[GPR_R9], UINT64_MAX);
 	ck_assert_uint_eq(board_now(guest.board), 1000);
@@ -215,6 +217,36 @@ START_TEST(settled_is_complete)
 }
 END_TEST
 
+/* The second half of a wide access is a position of its own, whoever completes the first. */
+START_TEST(settling_can_take_more_exits)
+{
+	bool settled;
+
+	start_tour();
+	while (guest.machine.exit.record.reason != EXIT_MMIO_READ)
+		(void)guest_machine_step(&guest);
+	(void)step_to(EXIT_MMIO_READ, 0xE0000000, 8);
+	uint64_t position = guest.machine.position, rip = guest.machine.exit.record.rip;
+
+	must_succeed(machine_settle(&guest.machine, &settled));
+	ck_assert(!settled);
+	ck_assert_uint_eq(guest.machine.position, position + 1);
+	ck_assert_uint_eq(guest.machine.exit.record.position, position + 1);
+	ck_assert_uint_eq(guest.machine.exit.record.address, 0xE0000008);
+	enum exit_outcome outcome;
+	struct cpu_state state;
+
+	must_succeed(machine_answer(&guest.machine, &outcome));
+	must_succeed(machine_settle(&guest.machine, &settled));
+	ck_assert(settled);
+	ck_assert_uint_eq(guest.machine.position, position + 1);
+	must_succeed(machine_export(&guest.machine, &state));
+	ck_assert_uint_gt(state.rip, rip);
+	for (unsigned i = 0; i < 16; i++)
+		ck_assert_uint_eq(state.xmm[2][i], 0xFF);
+}
+END_TEST
+
 /* Exported at any position into a fresh machine, the tour goes on as if nothing had happened, to the same state. */
 START_TEST(export_and_import)
 {
@@ -265,6 +297,7 @@ START_TEST(state_at_the_start)
 	ck_assert_uint_eq(state.segment[SEG_SS].attributes, 0xCF3);
 	ck_assert_uint_eq(state.cr0, 0x80010033);
 	ck_assert_uint_eq(state.efer, 0xD00);
+	ck_assert_uint_eq(guest.machine.msrs.efer, 0xD00);
 	ck_assert_uint_eq(state.mxcsr, 0x1F80);
 	ck_assert_uint_eq(state.fcw, 0x37F);
 	ck_assert_uint_eq(state.rflags, 0x3002);
@@ -359,6 +392,7 @@ int main(void)
 	tcase_add_test(tests, exits);
 	tcase_add_test(tests, settling_changes_nothing);
 	tcase_add_test(tests, settled_is_complete);
+	tcase_add_test(tests, settling_can_take_more_exits);
 	tcase_add_test(tests, export_and_import);
 	tcase_add_test(tests, state_at_the_start);
 	tcase_add_test(tests, dirty_pages);

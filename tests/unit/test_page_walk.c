@@ -63,6 +63,9 @@ START_TEST(page_sizes)
 	maps(0x40000000, 0x40000000);
 	maps(0x7FFFFFFF, 0x7FFFFFFF);
 	maps(0xFFFFFF8000001000, 0xA000);
+	/* There are no pages of 512 GiB: bit 7 says nothing at the top. */
+	put(PML4, 0, PDPT | P | PS);
+	maps(0x1234, 0xA234);
 	maps_not(0x2000);
 	maps_not(0x400000);
 	maps_not(0x80000000);

@@ -246,22 +246,6 @@ START_TEST(votes_by_output)
 }
 END_TEST
 
-START_TEST(votes_at_the_end_once)
-{
-	struct source_view view = replicas_view(4, 0);
-
-	view.ended = true;
-	must_vote(&view, VOTE_CAUSE_END);
-	/* After it there is nothing but to leave: not for keys, not for time. */
-	view.end_voted = true;
-	view.deadline = 0;
-	replicas_type(&replicas, "x", 1);
-	atomic_store(&replicas.supervisor->command, COMMAND_END);
-	ck_assert_int_eq(next(&view).kind, INPUT_LEAVE);
-	nothing_taped();
-}
-END_TEST
-
 START_TEST(leaves)
 {
 	struct source_view view = replicas_view(4, 0);
@@ -304,6 +288,25 @@ static void command_end(void)
 	atomic_store(&replicas.supervisor->command, COMMAND_END);
 	futex_signal(&replicas.supervisor->sequence);
 }
+
+START_TEST(votes_at_the_end_once)
+{
+	struct waker waker = { command_end, 30 * NS_PER_MS };
+	struct source_view view = replicas_view(4, 0);
+	pthread_t thread;
+
+	view.ended = true;
+	must_vote(&view, VOTE_CAUSE_END);
+	/* After it there is nothing but to leave: not for keys, not for time. */
+	view.end_voted = true;
+	view.deadline = 0;
+	replicas_type(&replicas, "x", 1);
+	ck_assert_int_eq(pthread_create(&thread, NULL, wake_later, &waker), 0);
+	ck_assert_int_eq(next(&view).kind, INPUT_LEAVE);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	nothing_taped();
+}
+END_TEST
 
 static const struct {
 	void (*act)(void);
