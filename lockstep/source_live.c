@@ -180,7 +180,8 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 
 	if (deadline < until && !view->ended)
 		until = deadline;
-	if (live->output_since && live->output_since + live->output_delay < until)
+	/* Not while a verdict is awaited, which ends the sleep by itself. */
+	if (live->output_since && !vote_at_hand(live) && live->output_since + live->output_delay < until)
 		until = live->output_since + live->output_delay;
 	if (view->position > live->voted_position && live->next_vote < until)
 		until = live->next_vote;

@@ -369,6 +369,56 @@ static void follower_reads(void)
 	futex_signal(&replicas.supervisor->sequence);
 }
 
+static void give_verdict(void)
+{
+	atomic_store(&replicas.supervisor->verdicts, 1);
+	futex_signal(&replicas.supervisor->sequence);
+}
+
+/* While a vote waits for its verdict, output waits with it. */
+START_TEST(output_waits_for_the_verdict)
+{
+	struct source_view view = replicas_view(4, guest_now());
+	const uint64_t begin = clock_monotonic_ns();
+
+	live.output_delay = NS_PER_MS;
+	view.output_pending = 1;
+	atomic_store(&replicas.own[0].control->votes, 1);
+	while (clock_monotonic_ns() - begin < 5 * live.output_delay)
+		ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
+	atomic_store(&replicas.supervisor->verdicts, 1);
+	must_vote(&view, VOTE_CAUSE_OUTPUT);
+}
+END_TEST
+
+static uint64_t cpu_time(void)
+{
+	struct timespec used;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
+/* A halted guest's leader sleeps until then. */
+START_TEST(halted_leader_sleeps_until_the_verdict)
+{
+	struct waker waker = { give_verdict, 200 * NS_PER_MS };
+	struct source_view view = replicas_view(4, guest_now());
+	pthread_t thread;
+
+	live.output_delay = NS_PER_MS;
+	view.output_pending = 1;
+	view.must_wait = true;
+	atomic_store(&replicas.own[0].control->votes, 1);
+	ck_assert_int_eq(pthread_create(&thread, NULL, wake_later, &waker), 0);
+	uint64_t begin = cpu_time();
+
+	must_vote(&view, VOTE_CAUSE_OUTPUT);
+	ck_assert_uint_lt(cpu_time() - begin, 50 * NS_PER_MS);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
 /* The leader waits for room on the tape; but not for those who are gone. */
 START_TEST(waits_for_readers)
 {
@@ -454,6 +504,8 @@ int main(void)
 	tcase_add_loop_test(tests, halted_guest_is_woken, 0, (int)ARRAY_SIZE(wakes));
 	tcase_add_test(tests, halted_guest_gets_its_timer);
 	tcase_add_test(tests, halted_guest_votes);
+	tcase_add_test(tests, output_waits_for_the_verdict);
+	tcase_add_test(tests, halted_leader_sleeps_until_the_verdict);
 	tcase_add_test(tests, waits_for_readers);
 	tcase_add_test(tests, wakes_followers);
 	tcase_add_test(tests, counts);
