@@ -89,18 +89,15 @@ static json_t *differing_fields(const struct exit_record *a, const struct exit_r
 	return fields;
 }
 
-static json_t *first_exit(const struct report_side *suspect, const struct report_side *reference,
-			  uint64_t agreed_position)
+static json_t *first_exit(const struct area *suspect, const struct area *reference, uint64_t agreed_position,
+			  uint64_t end)
 {
-	uint64_t end = suspect->record->position < reference->record->position ? suspect->record->position :
-										  reference->record->position;
-
 	/* The logs are rings: what is older than they are long is gone. */
 	if (end > CONTROL_EXIT_LOG && agreed_position < end - CONTROL_EXIT_LOG)
 		agreed_position = end - CONTROL_EXIT_LOG;
 	for (uint64_t position = agreed_position + 1; position <= end; position++) {
-		struct exit_record a = suspect->area->exit_log[position % CONTROL_EXIT_LOG];
-		struct exit_record b = reference->area->exit_log[position % CONTROL_EXIT_LOG];
+		struct exit_record a = suspect->exit_log[position % CONTROL_EXIT_LOG];
+		struct exit_record b = reference->exit_log[position % CONTROL_EXIT_LOG];
 
 		if (memcmp(&a, &b, sizeof(a)) == 0)
 			continue;
@@ -255,17 +252,30 @@ static json_t *differing_pages(const struct report_side *suspect, const struct r
 	return context.pages;
 }
 
+json_t *report_exits(const struct report_side *suspect, const struct report_side *reference,
+		     uint64_t agreed_position)
+{
+	uint64_t a = atomic_load(&suspect->area->control->reached);
+	uint64_t b = atomic_load(&reference->area->control->reached);
+
+	return json_pack("{s:i, s:i, s:o}", "replica", (int)suspect->replica, "reference", (int)reference->replica,
+			 "first_exit",
+			 first_exit(suspect->area, reference->area, agreed_position, a < b ? a : b));
+}
+
 json_t *report_difference(const struct report_side *suspect, const struct report_side *reference,
 			  uint64_t agreed_position, struct digest_context *digests)
 {
 	uint64_t page_count;
 	json_t *pages = differing_pages(suspect, reference, digests, &page_count);
+	uint64_t end = suspect->record->position < reference->record->position ? suspect->record->position :
+										  reference->record->position;
 
 	return json_pack("{s:I, s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:I}", "vote",
 			 (json_int_t)reference->record->number, "position", (json_int_t)reference->record->position,
 			 "replica", (int)suspect->replica, "reference", (int)reference->replica, "digests",
 			 differing_digests(suspect, reference), "first_exit",
-			 first_exit(suspect, reference, agreed_position), "registers",
+			 first_exit(suspect->area, reference->area, agreed_position, end), "registers",
 			 differing_registers(suspect, reference), "devices", differing_devices(suspect, reference),
 			 "pages", pages, "page_count", (json_int_t)page_count);
 }
@@ -341,6 +351,7 @@ void report_log(const json_t *difference)
 	char digests[128];
 
 	list_text(json_object_get(difference, "digests"), digests, sizeof(digests));
+	if (json_object_get(difference, "vote"))
 	log_error("vote %lld at position %lld: replica %lld differs from replica %lld in: %s",
 		  (long long)json_integer_value(json_object_get(difference, "vote")),
 		  (long long)json_integer_value(json_object_get(difference, "position")),

@@ -28,6 +28,10 @@ struct report_side {
 json_t *report_difference(const struct report_side *suspect, const struct report_side *reference,
 			  uint64_t agreed_position, struct digest_context *digests);
 
+/* Compares only the exits of two replicas that have not voted, from the last agreed position on. */
+json_t *report_exits(const struct report_side *suspect, const struct report_side *reference,
+		     uint64_t agreed_position);
+
 /* Says the same in lines to people. */
 void report_log(const json_t *difference);
 

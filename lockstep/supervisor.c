@@ -112,6 +112,20 @@ static result lose(struct supervisor *supervisor, struct member *member, const c
 	return OK;
 }
 
+/* A replica that could not follow cannot vote: where its exits left the leader's says why. */
+static void report_dissent(struct supervisor *supervisor, const struct member *member)
+{
+	const struct member *leader = &supervisor->members[supervisor->leader];
+	const struct report_side suspect = { .replica = member->index, .area = &member->area };
+	const struct report_side reference = { .replica = leader->index, .area = &leader->area };
+	json_t *difference = report_exits(&suspect, &reference, supervisor->agreed_position);
+
+	if (!difference)
+		return;
+	report_log(difference);
+	(void)json_array_append_new(supervisor->tally.differences, difference);
+}
+
 /* What a replica says of its own failure; its page is its own, so the text is copied and cut. */
 static result hear_failure(struct supervisor *supervisor, struct member *member)
 {
@@ -130,6 +144,7 @@ static result hear_failure(struct supervisor *supervisor, struct member *member)
 		return fail(STATUS_FAILED, "replica %u, the leader, cannot go on: %s", member->index, member->why);
 	log_error("replica %u cannot go on: %s", member->index, member->why);
 	member->dissents = true;
+	report_dissent(supervisor, member);
 	return OK;
 }
 

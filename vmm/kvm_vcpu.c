@@ -75,6 +75,26 @@ result kvm_vcpu_complete(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop)
 	return r;
 }
 
+static result set_single_step(struct kvm_vcpu *vcpu, bool on)
+{
+	struct kvm_guest_debug debug = { .control = on ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0 };
+
+	if (ioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM cannot step through the guest");
+	return OK;
+}
+
+result kvm_vcpu_step(struct kvm_vcpu *vcpu)
+{
+	enum kvm_vcpu_stop stop;
+
+	TRY(set_single_step(vcpu, true));
+	do
+		TRY(kvm_vcpu_run(vcpu, &stop));
+	while (stop == KVM_VCPU_INTERRUPTED);
+	return set_single_step(vcpu, false);
+}
+
 result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector)
 {
 	struct kvm_interrupt interrupt = { .irq = vector };
@@ -261,6 +281,34 @@ static struct kvm_vcpu_events events_from_state(const struct cpu_state *state)
 	return events;
 }
 
+static void system_to_state(const struct kvm_sregs *sregs, struct cpu_state *state)
+{
+#define GET_SEGMENT(index, member) state->segment[index] = segment_from_kvm(&sregs->member);
+	SEGMENT_PAIRS(GET_SEGMENT)
+#undef GET_SEGMENT
+	state->gdt_base = sregs->gdt.base;
+	state->gdt_limit = sregs->gdt.limit;
+	state->idt_base = sregs->idt.base;
+	state->idt_limit = sregs->idt.limit;
+	state->cr0 = sregs->cr0;
+	state->cr2 = sregs->cr2;
+	state->cr3 = sregs->cr3;
+	state->cr4 = sregs->cr4;
+	state->cr8 = sregs->cr8;
+	state->efer = sregs->efer;
+}
+
+result kvm_vcpu_get_paging(const struct kvm_vcpu *vcpu, struct cpu_state *state)
+{
+	struct kvm_sregs sregs;
+
+	memset(state, 0, sizeof(*state));
+	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM does not give the vCPU's registers");
+	system_to_state(&sregs, state);
+	return OK;
+}
+
 result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state)
 {
 	struct kvm_regs regs;
@@ -278,19 +326,7 @@ result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state)
 #undef GET_GPR
 	state->rip = regs.rip;
 	state->rflags = regs.rflags;
-#define GET_SEGMENT(index, member) state->segment[index] = segment_from_kvm(&sregs.member);
-	SEGMENT_PAIRS(GET_SEGMENT)
-#undef GET_SEGMENT
-	state->gdt_base = sregs.gdt.base;
-	state->gdt_limit = sregs.gdt.limit;
-	state->idt_base = sregs.idt.base;
-	state->idt_limit = sregs.idt.limit;
-	state->cr0 = sregs.cr0;
-	state->cr2 = sregs.cr2;
-	state->cr3 = sregs.cr3;
-	state->cr4 = sregs.cr4;
-	state->cr8 = sregs.cr8;
-	state->efer = sregs.efer;
+	system_to_state(&sregs, state);
 	for (size_t i = 0; i < ARRAY_SIZE(state->dr); i++)
 		state->dr[i] = debug.db[i];
 	state->dr6 = debug.dr6;

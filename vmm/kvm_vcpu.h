@@ -39,7 +39,10 @@ must_check result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop);
  * INTERRUPTED when it is complete, EXITED when the same instruction needs one more exit. */
 must_check result kvm_vcpu_complete(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop);
 
-/* Queues an external interrupt; run->ready_for_interrupt_injection must be set (4.16 KVM_INTERRUPT). */
+/* Executes one instruction: KVM_EXIT_DEBUG, or the exit that it makes (4.87 KVM_SET_GUEST_DEBUG). */
+must_check result kvm_vcpu_step(struct kvm_vcpu *vcpu);
+
+/* Queues an external interrupt, which the guest must be able to take (4.16 KVM_INTERRUPT). */
 must_check result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector);
 
 /* Reads or writes `count` (at most 16) MSRs by number (4.18 KVM_GET_MSRS, 4.19 KVM_SET_MSRS). Errors: the first
@@ -52,6 +55,9 @@ must_check result kvm_vcpu_set_msrs(struct kvm_vcpu *vcpu, const uint32_t *numbe
 /* What KVM holds of the vCPU, as far as the guest can tell: for a nested guest that is the nested guest.
  * Everything is read, so `state` needs no initial value; efer comes as KVM has it. */
 must_check result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state);
+
+/* Only what address translation needs: segments, CR0, CR3, CR4, EFER; the rest is zero. */
+must_check result kvm_vcpu_get_paging(const struct kvm_vcpu *vcpu, struct cpu_state *state);
 
 /* The reverse. Pending events are replaced by those in `state`. */
 must_check result kvm_vcpu_set_state(struct kvm_vcpu *vcpu, const struct cpu_state *state);

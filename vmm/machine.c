@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "vmm/interrupt_shadow.h"
 #include "vmm/page_walk.h"
 
 #define EFER_SVME (1ull << 12)
@@ -40,6 +41,7 @@ static result machine_open(struct machine *machine, bool trap_shim)
 	if (trap_shim)
 		TRY(trap_shim_create(&machine->shim, &machine->vm));
 	machine->has_shim = trap_shim;
+	machine->loses_shadows = trap_shim && interrupt_shadow_is_lost();
 	return OK;
 }
 
@@ -204,16 +206,33 @@ static void decode_exit(struct machine *machine)
 	}
 }
 
+/*
+ * Between the shim's VMRUN and the nested guest's first instruction KVM takes the interrupt window for open,
+ * whatever RFLAGS.IF is (svm_interrupt_allowed gives -EBUSY there, which is taken for true), as often as it is kept
+ * from entering the guest. Nothing has happened to the guest then, and how often is the host's business.
+ */
+static bool false_window(const struct machine *machine)
+{
+	const struct kvm_run *run = machine->vcpu.run;
+
+	return machine->has_shim && run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN &&
+	       !(run->s.regs.regs.rflags & RFLAGS_IF);
+}
+
 result machine_run(struct machine *machine, enum machine_stop *stop)
 {
 	enum kvm_vcpu_stop vcpu_stop;
 
 	invariant(!machine->halted);
-	TRY(kvm_vcpu_run(&machine->vcpu, &vcpu_stop));
-	if (vcpu_stop == KVM_VCPU_INTERRUPTED) {
-		*stop = MACHINE_INTERRUPTED;
-		return OK;
-	}
+	do {
+		TRY(kvm_vcpu_run(&machine->vcpu, &vcpu_stop));
+		if (vcpu_stop == KVM_VCPU_INTERRUPTED) {
+			*stop = MACHINE_INTERRUPTED;
+			return OK;
+		}
+	} while (false_window(machine));
+	if (machine->loses_shadows && machine->vcpu.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN)
+		TRY(interrupt_shadow_finish(&machine->vcpu, machine->ram));
 	machine->position++;
 	decode_exit(machine);
 	*stop = MACHINE_EXITED;
@@ -320,10 +339,20 @@ bool machine_can_wake(const struct machine *machine)
 
 bool machine_interrupts_enabled(const struct machine *machine)
 {
-	/* Not run->ready_for_interrupt_injection alone: between the shim's VMRUN and the nested guest's first
-	 * instruction KVM says "ready" whatever RFLAGS.IF is (svm_interrupt_allowed gives -EBUSY, taken for true). */
 	return machine->in_shim ? trap_shim_interrupt_ready(&machine->shim) :
 				  (machine->vcpu.run->s.regs.regs.rflags & RFLAGS_IF) != 0;
+}
+
+/*
+ * Whether the guest takes an interrupt when it goes on. The exit's instruction is completed first, and with it
+ * ends an interrupt shadow, so RFLAGS.IF decides, and not KVM's ready_for_interrupt_injection: before a refused MSR
+ * access is completed that says "ready", and then the #GP takes the interrupt's place.
+ */
+static bool can_interrupt(const struct machine *machine)
+{
+	return machine_interrupts_enabled(machine) && !machine->exit.refused &&
+	       (machine->exit.record.reason != EXIT_INTERRUPT_WINDOW ||
+		machine->vcpu.run->ready_for_interrupt_injection);
 }
 
 result machine_prepare(struct machine *machine)
@@ -337,16 +366,17 @@ result machine_prepare(struct machine *machine)
 	run->request_interrupt_window = 0;
 	if (!board_interrupt_pending(machine->board))
 		return OK;
-	if (!machine_interrupts_enabled(machine) || (!machine->in_shim && !run->ready_for_interrupt_injection)) {
-		run->request_interrupt_window = 1;
+	if (!can_interrupt(machine)) {
+		/* With an event staged in the VMCB the window would open before VMRUN has delivered it, and what is
+		 * injected then takes its place: the interrupt waits for the next exit. */
+		run->request_interrupt_window = !(machine->in_shim && trap_shim_event_staged(&machine->shim));
 		return OK;
 	}
 	uint8_t vector = board_interrupt_acknowledge(machine->board);
 
 	machine->halted = false;
 	if (machine->in_shim) {
-		/* No window for a second one: KVM would open it before VMRUN has delivered the first, and lose that. */
-		trap_shim_interrupt(&machine->shim, vector);
+		trap_shim_interrupt(&machine->shim, vector); /* staged: no window for a second one */
 		return OK;
 	}
 	run->request_interrupt_window = board_interrupt_pending(machine->board);

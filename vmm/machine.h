@@ -29,6 +29,7 @@ struct machine {
 	struct kvm_vcpu vcpu;
 	struct trap_shim shim;
 	bool has_shim;
+	bool loses_shadows; /* see interrupt_shadow.h */
 	bool in_shim; /* part of the guest's registers stands in the shim's VMCB */
 	bool halted;
 	struct ram *ram;

@@ -317,10 +317,15 @@ void trap_shim_undefined(struct trap_shim *shim)
 	vmcb_set(shim, VMCB_EVENT_INJECT, VECTOR_UD | EVENT_EXCEPTION | EVENT_VALID);
 }
 
+bool trap_shim_event_staged(const struct trap_shim *shim)
+{
+	return (vmcb_get(shim, VMCB_EVENT_INJECT) & EVENT_VALID) != 0;
+}
+
 bool trap_shim_interrupt_ready(const struct trap_shim *shim)
 {
 	return (vmcb_get(shim, SAVE_RFLAGS) & RFLAGS_IF) && !(vmcb_get(shim, VMCB_INT_SHADOW) & 1) &&
-	       !(vmcb_get(shim, VMCB_EVENT_INJECT) & EVENT_VALID);
+	       !trap_shim_event_staged(shim);
 }
 
 void trap_shim_interrupt(struct trap_shim *shim, uint8_t vector)

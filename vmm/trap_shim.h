@@ -69,7 +69,8 @@ uint64_t trap_shim_rip(const struct trap_shim *shim);
 /* Makes the guest take #UD at the trapped instruction. */
 void trap_shim_undefined(struct trap_shim *shim);
 
-/* Injects an external interrupt at the next entry, if the guest can take one. */
+/* Events that the next entry delivers: whether one is staged, whether an external interrupt can be, and that. */
+bool trap_shim_event_staged(const struct trap_shim *shim);
 bool trap_shim_interrupt_ready(const struct trap_shim *shim);
 void trap_shim_interrupt(struct trap_shim *shim, uint8_t vector);
 
