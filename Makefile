@@ -41,6 +41,50 @@ $(BUILD)/%.o: %.c
 -include vmm/acpi.mk
 -include tests/tests.mk
 
+# The rest installs what is missing first, so that on a fresh Debian nothing but make need be there; the steps go one
+# after the other, in a make of their own that sees what the step before brought.
+INITRAMFS_PARTS := $(wildcard guest-tools/initramfs/* guest-tools/initramfs/scripts/*) guest-tools/pack-initramfs
+$(BUILD)/initramfs.cpio: $(INITRAMFS_PARTS)
+	@echo "  INITRAMFS $@"
+	$(Q)guest-tools/initramfs/build $@
+
+.PHONY: initramfs
+initramfs: $(BUILD)/initramfs.cpio
+
+.PHONY: setup
+setup:
+	guest-tools/setup --test
+
+.PHONY: demo
+demo:
+	guest-tools/setup --run
+	+$(Q)$(MAKE) --no-print-directory all
+	guest-tools/demo
+
+.PHONY: check check-long
+check check-long: setup
+	guest-tools/fetch-kernels
+	tests/run-check $(if $(filter check-long,$@),--long)
+
+.PHONY: bench
+bench: all
+	bench/engine
+
+.PHONY: help
+help:
+	@echo "make              build/tercet and build/payloads/"
+	@echo "make demo         installs what is missing, then runs Debian's kernel in three replicas and damages one"
+	@echo "make check        installs what is missing, then runs all tests; the last line counts them"
+	@echo "make check-long   likewise, with the tests that take an hour or more"
+	@echo "make check-unit   unit tests alone"
+	@echo "make bench        what two and three replicas cost on this host, with payload guests"
+	@echo "make setup        installs what building, running and testing need"
+	@echo "make initramfs    build/initramfs.cpio, the demonstration guest's userland"
+	@echo "make clean        removes $(BUILD)/, kernels and logs too"
+	@echo
+	@echo "CC=clang          the other compiler      BUILD=FOLDER  where to build (build)"
+	@echo "SANITIZE=OPTIONS  sanitizers              V=1           whole commands"
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)
