@@ -23,6 +23,7 @@ struct commit {
 	uint8_t *stream;        /* CONTROL_OUTBOX_SIZE bytes: the copy that is checked and then released */
 };
 
+/* Starts with nothing taken; `console` and `digests` must outlive it. Errors: no memory. */
 must_check result commit_create(struct commit *commit, struct console *console, struct digest_context *digests);
 void commit_destroy(struct commit *commit);
 

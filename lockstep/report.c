@@ -1,57 +1,13 @@
 #include "lockstep/report.h"
 
-#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/log.h"
 #include "devices/board.h"
-
-/* A number as JSON people read: hexadecimal text, since JSON's own numbers end at 2^53. */
-static json_t *hex(uint64_t value)
-{
-	char text[24];
-
-	(void)snprintf(text, sizeof(text), "0x%" PRIx64, value);
-	return json_string(text);
-}
-
-static json_t *hex_bytes(const uint8_t *bytes, size_t length)
-{
-	char text[2 * 16 + 3] = "0x";
-
-	for (size_t i = 0; i < length && i < 16; i++)
-		(void)snprintf(text + 2 + 2 * i, 3, "%02x", bytes[length - 1 - i]);
-	return json_string(text);
-}
-
-static void append(json_t *list, json_t *item)
-{
-	if (json_array_size(list) < REPORT_LIST_MAX)
-		(void)json_array_append_new(list, item);
-	else
-		json_decref(item);
-}
-
-/* The numbers of the bits in which two byte strings differ. */
-static json_t *differing_bits(const uint8_t *a, const uint8_t *b, size_t length, uint64_t *count)
-{
-	json_t *bits = json_array();
-
-	*count = 0;
-	for (size_t i = 0; i < length; i++) {
-		for (unsigned bit = 0; bit < 8; bit++) {
-			if (!((a[i] ^ b[i]) >> bit & 1))
-				continue;
-			append(bits, json_integer((json_int_t)(8 * i + bit)));
-			++*count;
-		}
-	}
-	return bits;
-}
+#include "lockstep/page_report.h"
+#include "lockstep/report_json.h"
 
 /* --- digests, exits --- */
 
@@ -62,15 +18,16 @@ static json_t *differing_digests(const struct report_side *suspect, const struct
 	for (unsigned d = 0; d < VOTE_DIGESTS; d++)
 		if (memcmp(&suspect->record->ballot.digests[d], &reference->record->ballot.digests[d],
 			   sizeof(struct digest)) != 0)
-			append(list, json_string(vote_digest_name((enum vote_digest)d)));
+			report_json_append(list, json_string(vote_digest_name((enum vote_digest)d)));
 	return list;
 }
 
 static void add_field(json_t *fields, const char *name, uint64_t suspect, uint64_t reference)
 {
 	if (suspect != reference)
-		append(fields, json_pack("{s:s, s:o, s:o}", "name", name, "suspect", hex(suspect), "reference",
-					 hex(reference)));
+		report_json_append(fields, json_pack("{s:s, s:o, s:o}", "name", name, "suspect",
+						     report_json_hex(suspect), "reference",
+						     report_json_hex(reference)));
 }
 
 /* Names of the general registers, as the register table has them first. */
@@ -115,9 +72,10 @@ static void add_register(void *context, const struct register_info *info, const 
 	json_t *list = context;
 	uint64_t count;
 
-	append(list, json_pack("{s:s, s:o, s:o, s:o}", "name", info->name, "suspect", hex_bytes(a, info->width),
-			       "reference", hex_bytes(b, info->width), "bits",
-			       differing_bits(a, b, info->width, &count)));
+	report_json_append(list, json_pack("{s:s, s:o, s:o, s:o}", "name", info->name, "suspect",
+					   report_json_bytes(a, info->width), "reference",
+					   report_json_bytes(b, info->width), "bits",
+					   report_json_bits(a, b, info->width, &count)));
 }
 
 static json_t *differing_registers(const struct report_side *suspect, const struct report_side *reference)
@@ -145,111 +103,11 @@ static json_t *differing_devices(const struct report_side *suspect, const struct
 
 		if (a_length == b_length && memcmp(a->devices + a_at, b->devices + b_at, length) == 0)
 			continue;
-		append(list, json_pack("{s:s, s:o}", "name", board_device_name(NULL, i), "bits",
-				       differing_bits(a->devices + a_at, b->devices + b_at, length, &count)));
+		report_json_append(list, json_pack("{s:s, s:o}", "name", board_device_name(NULL, i), "bits",
+						   report_json_bits(a->devices + a_at, b->devices + b_at, length,
+								    &count)));
 	}
 	return list;
-}
-
-/* --- memory --- */
-
-/* The page hash changes of one side's vote, copied and put in order (they were written in order). */
-struct change_list {
-	struct pagehash_change *changes;
-	uint64_t count;
-};
-
-static struct change_list copy_changes(const struct report_side *side)
-{
-	const struct area *area = side->area;
-	uint64_t begin = side->record->changes_begin;
-	uint64_t count = side->record->changes_end - begin;
-	struct change_list list = { .changes = NULL };
-
-	if (side->record->changes_end < begin || count > area->changes_size || count == 0)
-		return list;
-	list.changes = calloc((size_t)count, sizeof(*list.changes));
-	if (!list.changes)
-		return list;
-	list.count = count;
-	for (uint64_t i = 0; i < count; i++)
-		list.changes[i] = area->changes[(begin + i) % area->changes_size];
-	return list;
-}
-
-/* One side's page as it was voted: its hash by that vote's changes, else as it has been since before. */
-static bool voted_content(const struct report_side *side, uint64_t page, const struct pagehash_change *change,
-			  struct digest_context *digests, uint8_t *content)
-{
-	const struct digest expected = change ? change->hash : side->area->page_hashes[page];
-
-	memcpy(content, ram_page(side->ram, page), RAM_PAGE_SIZE);
-	const struct digest actual = pagehash_of(digests, page, content);
-
-	return memcmp(&actual, &expected, sizeof(actual)) == 0;
-}
-
-struct page_context {
-	const struct report_side *suspect;
-	const struct report_side *reference;
-	struct digest_context *digests;
-	json_t *pages;
-	uint64_t count;
-};
-
-static void add_page(struct page_context *context, uint64_t page, const struct pagehash_change *a,
-		     const struct pagehash_change *b)
-{
-	uint8_t one[RAM_PAGE_SIZE];
-	uint8_t other[RAM_PAGE_SIZE];
-	uint64_t bits;
-	json_t *item;
-
-	if (page >= ram_pages(context->suspect->ram))
-		return;
-	context->count++;
-	if (json_array_size(context->pages) >= REPORT_LIST_MAX)
-		return;
-	item = json_pack("{s:o}", "address", hex(ram_page_address(context->suspect->ram, page)));
-	/* A leader runs on while its vote is judged: then only the hash tells that the page differed. */
-	if (voted_content(context->suspect, page, a, context->digests, one) &&
-	    voted_content(context->reference, page, b, context->digests, other)) {
-		(void)json_object_set_new(item, "bits", differing_bits(one, other, RAM_PAGE_SIZE, &bits));
-		(void)json_object_set_new(item, "bit_count", json_integer((json_int_t)bits));
-	}
-	append(context->pages, item);
-}
-
-static json_t *differing_pages(const struct report_side *suspect, const struct report_side *reference,
-			       struct digest_context *digests, uint64_t *count)
-{
-	struct change_list a = copy_changes(suspect);
-	struct change_list b = copy_changes(reference);
-	struct page_context context = {
-		.suspect = suspect, .reference = reference, .digests = digests, .pages = json_array()
-	};
-	uint64_t i = 0;
-	uint64_t j = 0;
-
-	while (i < a.count || j < b.count) {
-		uint64_t page_a = i < a.count ? a.changes[i].page : UINT64_MAX;
-		uint64_t page_b = j < b.count ? b.changes[j].page : UINT64_MAX;
-
-		if (page_a == page_b) {
-			if (memcmp(&a.changes[i].hash, &b.changes[j].hash, sizeof(struct digest)) != 0)
-				add_page(&context, page_a, &a.changes[i], &b.changes[j]);
-			i++;
-			j++;
-		} else if (page_a < page_b) {
-			add_page(&context, page_a, &a.changes[i++], NULL);
-		} else {
-			add_page(&context, page_b, NULL, &b.changes[j++]);
-		}
-	}
-	free(a.changes);
-	free(b.changes);
-	*count = context.count;
-	return context.pages;
 }
 
 json_t *report_exits(const struct report_side *suspect, const struct report_side *reference,
@@ -267,7 +125,7 @@ json_t *report_difference(const struct report_side *suspect, const struct report
 			  uint64_t agreed_position, struct digest_context *digests)
 {
 	uint64_t page_count;
-	json_t *pages = differing_pages(suspect, reference, digests, &page_count);
+	json_t *pages = page_report(suspect, reference, digests, &page_count);
 	uint64_t end = suspect->record->position < reference->record->position ? suspect->record->position :
 										  reference->record->position;
 
@@ -287,6 +145,11 @@ static const char *text_of(const json_t *object, const char *key)
 	const char *text = json_string_value(json_object_get(object, key));
 
 	return text ? text : "?";
+}
+
+static long long integer_of(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
 }
 
 /* "3, 17, ..." */
@@ -352,11 +215,12 @@ void report_log(const json_t *difference)
 
 	list_text(json_object_get(difference, "digests"), digests, sizeof(digests));
 	if (json_object_get(difference, "vote"))
-	log_error("vote %lld at position %lld: replica %lld differs from replica %lld in: %s",
-		  (long long)json_integer_value(json_object_get(difference, "vote")),
-		  (long long)json_integer_value(json_object_get(difference, "position")),
-		  (long long)json_integer_value(json_object_get(difference, "replica")),
-		  (long long)json_integer_value(json_object_get(difference, "reference")), digests);
+		log_error("vote %lld at position %lld: replica %lld differs from replica %lld in: %s",
+			  integer_of(difference, "vote"), integer_of(difference, "position"),
+			  integer_of(difference, "replica"), integer_of(difference, "reference"), digests);
+	else
+		log_error("replica %lld went another way than replica %lld, which it follows:",
+			  integer_of(difference, "replica"), integer_of(difference, "reference"));
 	log_exit(json_object_get(difference, "first_exit"));
 	log_items(json_object_get(difference, "registers"), "register", "name");
 	log_items(json_object_get(difference, "devices"), "device", "name");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,7 +65,7 @@ static void inherit_all(const struct replica_config *config, int config_fd)
 	inherit(config_fd);
 }
 
-static void exec_replica(const struct replica_config *config, int config_fd)
+static void exec_replica(const struct replica_config *config, int config_fd, pid_t supervisor)
 {
 	char number[16];
 	char role[] = SPAWN_ROLE;
@@ -72,6 +73,9 @@ static void exec_replica(const struct replica_config *config, int config_fd)
 	char *arguments[] = { name, role, number, NULL };
 	sigset_t none;
 
+	/* Nobody outlives the supervisor. It may have died before this call, which then would wait for ever. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != supervisor)
+		_exit(STATUS_FAILED);
 	(void)snprintf(number, sizeof(number), "%d", config_fd);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -82,12 +86,13 @@ static void exec_replica(const struct replica_config *config, int config_fd)
 
 static result start_process(struct member *member, const struct replica_config *config, int config_fd)
 {
+	pid_t supervisor = getpid();
 	pid_t pid = fork();
 
 	if (pid < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot start replica %u", member->index);
 	if (pid == 0)
-		exec_replica(config, config_fd);
+		exec_replica(config, config_fd, supervisor);
 	member->pid = pid;
 	member->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (member->pid_fd < 0) {

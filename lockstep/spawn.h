@@ -46,6 +46,7 @@ void member_kill(struct member *member);
 /* Takes the remains of a process that has ended; false if it still runs. */
 bool member_reap(struct member *member);
 
+/* Ends its process and gives its memories back. */
 void member_destroy(struct member *member);
 
 #endif

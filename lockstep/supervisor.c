@@ -1,10 +1,11 @@
-/* spawn, epoll, verdicts, commit: the story of a running machine */
+/* set-up, events, the end: the story of a running machine. What is decided on the way is verdict.c's. */
 #include "lockstep/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,6 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,339 +22,16 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "devices/host/console.h"
-#include "lockstep/commit.h"
-#include "lockstep/control.h"
 #include "lockstep/ram_check.h"
-#include "lockstep/report.h"
-#include "lockstep/spawn.h"
-#include "lockstep/tally.h"
-#include "lockstep/vote.h"
+#include "lockstep/supervisor_state.h"
+#include "lockstep/verdict.h"
 
 /* How often the supervisor looks for what nobody tells it: hung replicas. */
 #define LOOK_NS (500 * NS_PER_MS)
 /* Replicas that are told to end get so long before they are killed. */
 #define END_PATIENCE_NS (2 * NS_PER_S)
-
-struct supervisor {
-	const struct machine_options *options;
-	unsigned replicas;
-	struct member members[VOTE_REPLICAS_MAX];
-	struct replica_config config;
-	struct supervisor_page *page;
-	int page_fd, doorbell_fd, epoll_fd, signal_fd, timer_fd;
-	struct console console;
-	bool console_open;
-	bool input_polled; /* key presses are waited for by epoll */
-	bool input_always; /* input is a file: always ready */
-	bool output_polled;
-	struct digest_context digests;
-	struct commit commit;
-	struct tally tally;
-
-	unsigned leader;
-	uint64_t verdicts;
-	uint64_t agreed_position;
-	uint64_t console_taken;   /* key presses that the guest took, by the last verdict */
-	uint64_t waiting_since;   /* since when a vote waits for ballots, 0: none does */
-	uint64_t begin_ns;
-	struct vote_record *records; /* VOTE_REPLICAS_MAX: copies of the vote at hand */
-
-	bool over;
-	enum machine_end end;
-	uint64_t end_value;
-};
-
-/* --- members --- */
-
-static uint32_t live_set(const struct supervisor *supervisor)
-{
-	uint32_t set = 0;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (supervisor->members[i].live)
-			set |= 1u << i;
-	return set;
-}
-
-static void tell_replicas(struct supervisor *supervisor)
-{
-	struct supervisor_page *page = supervisor->page;
-
-	atomic_store(&page->live, live_set(supervisor));
-	atomic_store(&page->output_released,
-		     commit_released(&supervisor->commit, atomic_load(&page->output_released)));
-	atomic_store(&page->verdicts, supervisor->verdicts);
-	futex_signal(&page->sequence);
-}
-
-static void retire(struct supervisor *supervisor, struct member *member, const char *why)
-{
-	log_warning("replica %u is retired: %s", member->index, why);
-	if (!member->why[0])
-		(void)snprintf(member->why, sizeof(member->why), "%s", why);
-	member->live = false;
-	tally_retire(&supervisor->tally, member->index, supervisor->agreed_position, why);
-	member_kill(member);
-	atomic_store(&supervisor->page->live, live_set(supervisor));
-}
-
-/* A member is gone, and not because its data were wrong. */
-static result lose(struct supervisor *supervisor, struct member *member, const char *why)
-{
-	if (member->index == supervisor->leader || supervisor->replicas == 1)
-		return fail(STATUS_FAILED, "replica %u, the leader, is lost (%s): the machine is stopped", member->index,
-			    why);
-	retire(supervisor, member, why);
-	if (__builtin_popcount(live_set(supervisor)) < 2)
-		return fail(STATUS_NO_MAJORITY,
-			    "replica %u is left alone, with nobody to vote with: the machine is stopped",
-			    supervisor->leader);
-	return OK;
-}
-
-/* A replica that could not follow cannot vote: where its exits left the leader's says why. */
-static void report_dissent(struct supervisor *supervisor, const struct member *member)
-{
-	const struct member *leader = &supervisor->members[supervisor->leader];
-	const struct report_side suspect = { .replica = member->index, .area = &member->area };
-	const struct report_side reference = { .replica = leader->index, .area = &leader->area };
-	json_t *difference = report_exits(&suspect, &reference, supervisor->agreed_position);
-
-	if (!difference)
-		return;
-	report_log(difference);
-	(void)json_array_append_new(supervisor->tally.differences, difference);
-}
-
-/* What a replica says of its own failure; its page is its own, so the text is copied and cut. */
-static result hear_failure(struct supervisor *supervisor, struct member *member)
-{
-	const struct control *control = member->area.control;
-	uint32_t status = control->failure_status;
-
-	if (member->dissents || atomic_load(&control->state) != REPLICA_FAILED)
-		return OK;
-	memcpy(member->why, control->failure, sizeof(member->why));
-	member->why[sizeof(member->why) - 1] = '\0';
-	/* What the host or a file lacks, all replicas lack. */
-	if (supervisor->verdicts == 0 &&
-	    (status == STATUS_INPUT || status == STATUS_HOST || status == STATUS_USAGE))
-		return fail((enum status)status, "%s", member->why);
-	if (member->index == supervisor->leader)
-		return fail(STATUS_FAILED, "replica %u, the leader, cannot go on: %s", member->index, member->why);
-	log_error("replica %u cannot go on: %s", member->index, member->why);
-	member->dissents = true;
-	report_dissent(supervisor, member);
-	return OK;
-}
-
-static result bury_dead(struct supervisor *supervisor)
-{
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		struct member *member = &supervisor->members[i];
-		char why[64];
-
-		if (!member->live)
-			continue;
-		TRY(hear_failure(supervisor, member));
-		if (member->pid == 0 || !member_reap(member) || member->dissents)
-			continue;
-		if (WIFSIGNALED(member->status))
-			(void)snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(member->status));
-		else
-			(void)snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(member->status));
-		TRY(lose(supervisor, member, why));
-	}
-	return OK;
-}
-
-/* --- votes --- */
-
-static bool has_voted(const struct supervisor *supervisor, const struct member *member)
-{
-	return member->dissents || atomic_load_explicit(&member->area.control->votes, memory_order_acquire) >
-					   supervisor->verdicts;
-}
-
-static bool all_voted(struct supervisor *supervisor)
-{
-	bool any = false;
-	bool all = true;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		const struct member *member = &supervisor->members[i];
-
-		if (!member->live)
-			continue;
-		if (!has_voted(supervisor, member))
-			all = false;
-		else if (!member->dissents)
-			any = true;
-	}
-	if (any && !all && supervisor->waiting_since == 0)
-		supervisor->waiting_since = clock_monotonic_ns();
-	return any && all;
-}
-
-/* Copies the ballots. One that is missing or damaged counts as a vote against everybody. */
-static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballot *ballots)
-{
-	uint32_t voters = 0;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		struct member *member = &supervisor->members[i];
-		result r;
-
-		if (!member->live)
-			continue;
-		voters |= 1u << i;
-		if (!member->dissents) {
-			r = vote_record_take(&member->area, supervisor->verdicts, &supervisor->records[i]);
-			if (failed(r)) {
-				log_error("replica %u: %s", i, r.failure->message);
-				(void)snprintf(member->why, sizeof(member->why), "%s", r.failure->message);
-				member->dissents = true;
-			}
-		}
-		if (member->dissents)
-			memset(&ballots[i], 0xD0 + (int)i, sizeof(ballots[i]));
-		else
-			ballots[i] = supervisor->records[i].ballot;
-	}
-	return voters;
-}
-
-static struct report_side side_of(const struct supervisor *supervisor, unsigned replica)
-{
-	return (struct report_side){
-		.replica = replica,
-		.area = &supervisor->members[replica].area,
-		.ram = &supervisor->members[replica].ram,
-		.record = &supervisor->records[replica],
-	};
-}
-
-static void report(struct supervisor *supervisor, unsigned suspect, unsigned reference)
-{
-	const struct report_side one = side_of(supervisor, suspect);
-	const struct report_side other = side_of(supervisor, reference);
-	json_t *difference;
-
-	if (supervisor->members[suspect].dissents || supervisor->members[reference].dissents)
-		return;
-	difference = report_difference(&one, &other, supervisor->agreed_position, &supervisor->digests);
-	if (!difference)
-		return;
-	report_log(difference);
-	(void)json_array_append_new(supervisor->tally.differences, difference);
-}
-
-/* A member of the set to compare with: better a follower, which stands at the vote, than the leader. */
-static unsigned reference_in(const struct supervisor *supervisor, uint32_t set)
-{
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if ((set >> i & 1) && i != supervisor->leader)
-			return i;
-	return supervisor->leader;
-}
-
-static result judge_minority(struct supervisor *supervisor, const struct vote_verdict *verdict)
-{
-	unsigned reference = reference_in(supervisor, verdict->majority);
-
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (verdict->minority >> i & 1)
-			report(supervisor, i, reference);
-	if (verdict->minority >> supervisor->leader & 1)
-		return fail(STATUS_NO_MAJORITY,
-			    "replica %u, the leader, is outvoted at position %" PRIu64 ": the machine is stopped",
-			    supervisor->leader, supervisor->records[reference].position);
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (verdict->minority >> i & 1)
-			retire(supervisor, &supervisor->members[i], "outvoted");
-	return OK;
-}
-
-static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
-{
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if ((voters >> i & 1) && i != supervisor->leader)
-			report(supervisor, i, supervisor->leader);
-	return fail(STATUS_NO_MAJORITY,
-		    "no majority at vote %" PRIu64 ": nobody can tell which replica is right; the machine is stopped "
-		    "and nothing unvoted has left it",
-		    supervisor->verdicts);
-}
-
-/* Books a verdict with a majority: output leaves, replicas go on. */
-static result accept_vote(struct supervisor *supervisor, uint32_t majority)
-{
-	unsigned from = (majority >> supervisor->leader & 1) ? supervisor->leader :
-							       reference_in(supervisor, majority);
-	const struct vote_record *record = &supervisor->records[from];
-
-	TRY(commit_vote(&supervisor->commit, &supervisor->members[from].area, record));
-	supervisor->verdicts++;
-	supervisor->waiting_since = 0;
-	supervisor->agreed_position = record->position;
-	supervisor->console_taken = record->console_taken;
-	supervisor->tally.by_cause[record->cause]++;
-	if (record->end != END_RUNNING) {
-		/* Everybody stays at this vote, so that memory can be compared. */
-		supervisor->over = true;
-		supervisor->end = (enum machine_end)record->end;
-		supervisor->end_value = record->end_value;
-		return OK;
-	}
-	tell_replicas(supervisor);
-	return OK;
-}
-
-static result judge_vote(struct supervisor *supervisor)
-{
-	struct vote_ballot ballots[VOTE_REPLICAS_MAX] = { 0 };
-	uint32_t voters = collect_ballots(supervisor, ballots);
-	struct vote_verdict verdict;
-
-	if (supervisor->replicas == 1) {
-		if (supervisor->members[0].dissents)
-			return fail(STATUS_FAILED, "replica 0 is damaged: %s", supervisor->members[0].why);
-		supervisor->tally.releases++;
-		return accept_vote(supervisor, voters);
-	}
-	verdict = vote_decide(ballots, voters);
-	supervisor->tally.votes[verdict.kind]++;
-	switch (verdict.kind) {
-	case VOTE_UNANIMOUS:
-		break;
-	case VOTE_MINORITY:
-		TRY(judge_minority(supervisor, &verdict));
-		break;
-	case VOTE_NO_MAJORITY:
-		return judge_disagreement(supervisor, voters);
-	}
-	return accept_vote(supervisor, verdict.majority);
-}
-
-static result judge_votes(struct supervisor *supervisor)
-{
-	while (!supervisor->over && all_voted(supervisor))
-		TRY(judge_vote(supervisor));
-	return OK;
-}
-
-/* A replica that owes its ballot for too long hangs. */
-static result watch(struct supervisor *supervisor)
-{
-	if (supervisor->waiting_since == 0 || all_voted(supervisor) ||
-	    clock_monotonic_ns() - supervisor->waiting_since < supervisor->options->watchdog)
-		return OK;
-	supervisor->waiting_since = 0;
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (supervisor->members[i].live && !has_voted(supervisor, &supervisor->members[i]))
-			TRY(lose(supervisor, &supervisor->members[i], "no ballot within the watchdog's time"));
-	return OK;
-}
+/* Meanwhile it looks at them so often. */
+#define END_LOOK_MS 1
 
 /* --- console --- */
 
@@ -441,8 +118,9 @@ static result take_signal(struct supervisor *supervisor)
 
 	if (read(supervisor->signal_fd, &information, sizeof(information)) != sizeof(information))
 		return OK;
-	return fail(STATUS_FAILED, "ended by signal %u (%s) before the guest powered off", information.ssi_signo,
-		    strsignal((int)information.ssi_signo));
+	return fail(STATUS_FAILED, "ended by signal %u (%s) before %s", information.ssi_signo,
+		    strsignal((int)information.ssi_signo),
+		    supervisor->over ? "all output was taken" : "the guest powered off");
 }
 
 static result take_event(struct supervisor *supervisor, const struct epoll_event *event)
@@ -455,11 +133,11 @@ static result take_event(struct supervisor *supervisor, const struct epoll_event
 		drain(fd);
 	} else if (fd == supervisor->timer_fd) {
 		drain(fd);
-		return watch(supervisor);
+		return supervisor->over ? OK : verdict_watch(supervisor);
 	} else if (fd == supervisor->console.input_fd || fd == supervisor->console.output_fd) {
 		if (event->events & (EPOLLOUT | EPOLLERR) && fd == supervisor->console.output_fd) {
 			TRY(console_flush(&supervisor->console));
-			tell_replicas(supervisor);
+			verdict_tell(supervisor);
 		}
 		if (event->events & (EPOLLIN | EPOLLHUP) && fd == supervisor->console.input_fd)
 			return take_keys(supervisor);
@@ -467,12 +145,13 @@ static result take_event(struct supervisor *supervisor, const struct epoll_event
 	return OK;
 }
 
+/* Until the guest has ended and its last output is taken. */
 static result supervise(struct supervisor *supervisor)
 {
 	enum { EVENTS = 16 };
 	struct epoll_event events[EVENTS];
 
-	while (!supervisor->over) {
+	while (!supervisor->over || console_must_deliver(&supervisor->console)) {
 		arrange_console(supervisor);
 		bool ready = supervisor->input_always && supervisor->console.input_fd >= 0 &&
 			     input_room(supervisor) > 0;
@@ -484,11 +163,13 @@ static result supervise(struct supervisor *supervisor)
 			TRY(take_event(supervisor, &events[i]));
 		if (ready)
 			TRY(take_keys(supervisor));
-		TRY(judge_votes(supervisor));
+		TRY(verdict_judge(supervisor));
 		/* After the votes: what a replica said before it died still counts. */
 		if (!supervisor->over)
-			TRY(bury_dead(supervisor));
-		TRY(judge_votes(supervisor));
+			TRY(verdict_bury_dead(supervisor));
+		TRY(verdict_judge(supervisor));
+		if (supervisor->over)
+			TRY(console_flush(&supervisor->console));
 	}
 	return OK;
 }
@@ -612,7 +293,6 @@ static result set_up(struct supervisor *supervisor)
 	TRY(tally_create(&supervisor->tally));
 	TRY(make_events(supervisor));
 	TRY(make_config(supervisor));
-	TRY(check_statistics(supervisor->options->statistics));
 	TRY(digest_create(&supervisor->digests, supervisor->config.digest_key));
 	TRY(console_open(&supervisor->console, supervisor->options->console));
 	supervisor->console_open = true;
@@ -620,6 +300,8 @@ static result set_up(struct supervisor *supervisor)
 	TRY(make_page(supervisor));
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		TRY(member_create(&supervisor->members[i], i, supervisor->options->memory));
+	/* Late, so that a run that never began leaves no empty file. */
+	TRY(check_statistics(supervisor->options->statistics));
 	supervisor->begin_ns = clock_monotonic_ns();
 	supervisor->config.host_zero = supervisor->begin_ns;
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
@@ -646,7 +328,8 @@ static result check_memory(struct supervisor *supervisor)
 			      &supervisor->tally.ram_differing));
 	if (supervisor->tally.ram_differing > 0)
 		return fail(STATUS_NO_MAJORITY,
-			    "%" PRIu64 " pages of memory differ between replicas whose votes agreed: this is a bug in tercet",
+			    "%" PRIu64 " pages of memory differ between replicas whose votes agreed: this is a bug in "
+			    "tercet",
 			    supervisor->tally.ram_differing);
 	return OK;
 }
@@ -681,28 +364,36 @@ static result judge_end(struct supervisor *supervisor)
 	return fail(STATUS_FAILED, "the machine stopped while it ran");
 }
 
+/* Takes the remains of those that have ended; waits a little for those that have not. False when none is left. */
+static bool await_replicas(struct supervisor *supervisor)
+{
+	struct pollfd deaths[VOTE_REPLICAS_MAX];
+	bool running = false;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		struct member *member = &supervisor->members[i];
+
+		/* One that sleeps until its leader moves is woken to see that it shall end. */
+		if (member->pid != 0)
+			(void)futex_wake(&member->area.control->sequence);
+		running |= !member_reap(member);
+		deaths[i] = (struct pollfd){ .fd = member->pid_fd, .events = POLLIN };
+	}
+	if (running)
+		(void)poll(deaths, supervisor->replicas, END_LOOK_MS);
+	return running;
+}
+
 static void end_replicas(struct supervisor *supervisor)
 {
 	uint64_t until = clock_monotonic_ns() + END_PATIENCE_NS;
-	bool running = supervisor->page != NULL;
 
 	if (supervisor->page) {
 		atomic_store(&supervisor->page->command, COMMAND_END);
 		futex_signal(&supervisor->page->sequence);
-	}
-	/* Those that wait for their leader look up by themselves; one inside its guest has to be killed. */
-	while (running && clock_monotonic_ns() < until) {
-		running = false;
-		for (unsigned i = 0; i < supervisor->replicas; i++) {
-			struct member *member = &supervisor->members[i];
-
-			if (member->pid == 0)
-				continue;
-			(void)futex_wake(&member->area.control->sequence);
-			running |= !member_reap(member);
-		}
-		if (running)
-			(void)usleep(1000);
+		/* One inside its guest does not hear, and has to be killed. */
+		while (await_replicas(supervisor) && clock_monotonic_ns() < until)
+			;
 	}
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		member_kill(&supervisor->members[i]);
@@ -747,8 +438,8 @@ static void log_summary(const struct supervisor *supervisor)
 	if (supervisor->replicas == 1)
 		log_info("%" PRIu64 " positions in %.1f s, 1 replica, no votes", supervisor->agreed_position, seconds);
 	else
-		log_info("%" PRIu64 " positions in %.1f s, %u replicas, %" PRIu64 " votes: %" PRIu64 " unanimous, %" PRIu64
-			 " with a minority, %" PRIu64 " without a majority",
+		log_info("%" PRIu64 " positions in %.1f s, %u replicas, %" PRIu64 " votes: %" PRIu64 " unanimous, "
+			 "%" PRIu64			 " with a minority, %" PRIu64 " without a majority",
 			 supervisor->agreed_position, seconds, supervisor->replicas,
 			 tally->votes[VOTE_UNANIMOUS] + tally->votes[VOTE_MINORITY] + tally->votes[VOTE_NO_MAJORITY],
 			 tally->votes[VOTE_UNANIMOUS], tally->votes[VOTE_MINORITY], tally->votes[VOTE_NO_MAJORITY]);

@@ -28,6 +28,7 @@ struct tally {
 	json_t *retired;        /* array */
 };
 
+/* Starts with everything at 0. Errors: no memory. */
 must_check result tally_create(struct tally *tally);
 void tally_destroy(struct tally *tally);
 

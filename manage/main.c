@@ -1,7 +1,9 @@
 /* What was asked for -> one role: supervisor, replica, or a command that only tells something. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "lockstep/replica.h"
@@ -74,12 +76,28 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "run", run_main },	     { "doctor", doctor_main }, { "version", version_main }, { "help", help_main },
-	{ "--version", version_main }, { "--help", help_main }, { "-h", help_main },	     { SPAWN_ROLE, replica_role },
+	{ "run", run_main },
+	{ "doctor", doctor_main },
+	{ "version", version_main },
+	{ "help", help_main },
+	{ "--version", version_main },
+	{ "--help", help_main },
+	{ "-h", help_main },
+	{ SPAWN_ROLE, replica_role },
 };
+
+/* Where a standard descriptor is closed, a file of ours would get its number, and be taken for the console. What
+ * stands in cannot be used, which says the same as before. */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 int main(int argc, char **argv)
 {
+	fill_standard_descriptors();
 	if (argc < 2) {
 		log_error("say what to do: tercet run, doctor, version or help");
 		return STATUS_USAGE;

@@ -98,8 +98,16 @@ static bool parse_scaled(const char *text, const struct unit *units, uint64_t *v
 result options_size(const char *option, const char *text, uint64_t *bytes)
 {
 	static const struct unit units[] = {
-		{ "", 1 },	   { "k", 1ull << 10 },	  { "m", 1ull << 20 },	 { "g", 1ull << 30 },	{ "t", 1ull << 40 },
-		{ "kib", 1ull << 10 }, { "mib", 1ull << 20 }, { "gib", 1ull << 30 }, { NULL, 0 },
+		{ "", 1 },
+		{ "k", 1ull << 10 },
+		{ "kib", 1ull << 10 },
+		{ "m", 1ull << 20 },
+		{ "mib", 1ull << 20 },
+		{ "g", 1ull << 30 },
+		{ "gib", 1ull << 30 },
+		{ "t", 1ull << 40 },
+		{ "tib", 1ull << 40 },
+		{ NULL, 0 },
 	};
 
 	if (!parse_scaled(text, units, bytes))

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 
 /* A pipe or terminal that is ready takes at least so much without blocking (POSIX, PIPE_BUF on Linux). */
 enum { CHUNK = 4096 };
+/* A pty is empty when it was seen empty so often, so many milliseconds apart. */
+enum { PTY_LOOKS = 3, PTY_LOOK_MS = 10 };
 
 static const char file_prefix[] = "file:";
 enum { KEY_ESCAPE = 1 /* Ctrl-A */, KEY_QUIT = 'x' };
@@ -57,7 +60,13 @@ static result open_pty(struct console *console)
 		return fail_errno(STATUS_FAILED, errno, "--console pty: no pseudo-terminal to be had");
 	}
 	console->keeper_fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (console->keeper_fd >= 0 && tcgetattr(console->keeper_fd, &raw) == 0) {
+	if (console->keeper_fd < 0) {
+		int error = errno;
+
+		fd_close(&master);
+		return fail_errno(STATUS_FAILED, error, "--console pty: cannot open %s", name);
+	}
+	if (tcgetattr(console->keeper_fd, &raw) == 0) {
 		cfmakeraw(&raw);
 		(void)tcsetattr(console->keeper_fd, TCSANOW, &raw);
 	}
@@ -97,6 +106,28 @@ size_t console_pending(const struct console *console)
 	return console->pending_end - console->pending_begin;
 }
 
+bool console_must_deliver(const struct console *console)
+{
+	return console_pending(console) > 0 && console->keeper_fd < 0;
+}
+
+/* What a pty's reader has not read is lost with the master; and what was written a moment ago may not have got
+ * there yet. */
+static void await_reader(const struct console *console, uint64_t until)
+{
+	int unread = 1;
+	unsigned empty = 0;
+
+	while (empty < PTY_LOOKS && clock_monotonic_ns() < until) {
+		struct pollfd nothing = { .fd = -1 };
+
+		if (ioctl(console->keeper_fd, FIONREAD, &unread) < 0)
+			return;
+		empty = unread == 0 ? empty + 1 : 0;
+		(void)poll(&nothing, 1, PTY_LOOK_MS);
+	}
+}
+
 void console_close(struct console *console)
 {
 	uint64_t until = clock_monotonic_ns() + NS_PER_S;
@@ -108,6 +139,8 @@ void console_close(struct console *console)
 		if (failed(console_flush(console)))
 			break;
 	}
+	if (console->keeper_fd >= 0)
+		await_reader(console, until);
 	if (console->raw)
 		(void)tcsetattr(console->input_fd >= 0 ? console->input_fd : STDIN_FILENO, TCSANOW, &console->saved);
 	if (console->owns_fds)
@@ -194,4 +227,3 @@ size_t console_read(struct console *console, uint8_t *data, size_t size, bool *q
 	}
 	return console->raw ? filter_escapes(console, data, (size_t)got, quit) : (size_t)got;
 }
-

@@ -38,7 +38,8 @@ must_check result console_open(struct console *console, const char *option);
 /* Checks an option without opening anything. */
 must_check result console_check(const char *option);
 
-/* Writes what is still pending, for at most a second, and restores the terminal. */
+/* Writes what is still pending, for at most a second, and restores the terminal. A pty's reader gets as long to take
+ * what was written. */
 void console_close(struct console *console);
 
 /* Takes output. Errors: no memory, or the backend is gone. */
@@ -46,6 +47,10 @@ must_check result console_put(struct console *console, const void *data, size_t 
 
 /* Writes as much as goes without waiting. Errors: the backend is gone. */
 must_check result console_flush(struct console *console);
+
+/* Whether there is output that must not be given up. A pty may have no reader: what it has not taken when
+ * console_close gives up is lost. */
+bool console_must_deliver(const struct console *console);
 
 /* Bytes taken and not written yet. */
 size_t console_pending(const struct console *console);

@@ -1,0 +1,315 @@
+/* votes, members, retirement: what the supervisor decides */
+#include "lockstep/verdict.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/futex.h"
+#include "base/log.h"
+#include "lockstep/report.h"
+
+/* --- members --- */
+
+static uint32_t live_set(const struct supervisor *supervisor)
+{
+	uint32_t set = 0;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live)
+			set |= 1u << i;
+	return set;
+}
+
+void verdict_tell(struct supervisor *supervisor)
+{
+	struct supervisor_page *page = supervisor->page;
+
+	atomic_store(&page->live, live_set(supervisor));
+	atomic_store(&page->output_released,
+		     commit_released(&supervisor->commit, atomic_load(&page->output_released)));
+	atomic_store(&page->verdicts, supervisor->verdicts);
+	futex_signal(&page->sequence);
+}
+
+static void retire(struct supervisor *supervisor, struct member *member, uint64_t position, const char *why)
+{
+	log_warning("replica %u is retired: %s", member->index, why);
+	if (!member->why[0])
+		(void)snprintf(member->why, sizeof(member->why), "%s", why);
+	member->live = false;
+	tally_retire(&supervisor->tally, member->index, position, why);
+	member_kill(member);
+	atomic_store(&supervisor->page->live, live_set(supervisor));
+}
+
+/* A member is gone, and not because its data were wrong. */
+static result lose(struct supervisor *supervisor, struct member *member, const char *why)
+{
+	if (member->index == supervisor->leader || supervisor->replicas == 1)
+		return fail(STATUS_FAILED, "replica %u, the leader, is lost (%s): the machine is stopped",
+			    member->index, why);
+	retire(supervisor, member, supervisor->agreed_position, why);
+	if (__builtin_popcount(live_set(supervisor)) < 2)
+		return fail(STATUS_NO_MAJORITY,
+			    "replica %u is left alone, with nobody to vote with: the machine is stopped",
+			    supervisor->leader);
+	return OK;
+}
+
+/* A replica that could not follow cannot vote: where its exits left the leader's says why. */
+static void report_dissent(struct supervisor *supervisor, const struct member *member)
+{
+	const struct member *leader = &supervisor->members[supervisor->leader];
+	const struct report_side suspect = { .replica = member->index, .area = &member->area };
+	const struct report_side reference = { .replica = leader->index, .area = &leader->area };
+	json_t *difference = report_exits(&suspect, &reference, supervisor->agreed_position);
+
+	if (!difference)
+		return;
+	report_log(difference);
+	(void)json_array_append_new(supervisor->tally.differences, difference);
+}
+
+/* What a replica says of its own failure; its page is its own, so the text is copied and cut. */
+static result hear_failure(struct supervisor *supervisor, struct member *member)
+{
+	const struct control *control = member->area.control;
+	uint32_t status = control->failure_status;
+
+	if (member->dissents || atomic_load(&control->state) != REPLICA_FAILED)
+		return OK;
+	memcpy(member->why, control->failure, sizeof(member->why));
+	member->why[sizeof(member->why) - 1] = '\0';
+	/* What the host or a file lacks, all replicas lack. */
+	if (supervisor->verdicts == 0 &&
+	    (status == STATUS_INPUT || status == STATUS_HOST || status == STATUS_USAGE))
+		return fail((enum status)status, "%s", member->why);
+	if (member->index == supervisor->leader)
+		return fail(STATUS_FAILED, "replica %u, the leader, cannot go on: %s", member->index, member->why);
+	log_error("replica %u cannot go on: %s", member->index, member->why);
+	member->dissents = true;
+	report_dissent(supervisor, member);
+	return OK;
+}
+
+result verdict_bury_dead(struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		struct member *member = &supervisor->members[i];
+		char why[64];
+
+		if (!member->live)
+			continue;
+		TRY(hear_failure(supervisor, member));
+		if (member->pid == 0 || !member_reap(member) || member->dissents)
+			continue;
+		if (WIFSIGNALED(member->status))
+			(void)snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(member->status));
+		else
+			(void)snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(member->status));
+		TRY(lose(supervisor, member, why));
+	}
+	return OK;
+}
+
+/* --- votes --- */
+
+static bool has_voted(const struct supervisor *supervisor, const struct member *member)
+{
+	return member->dissents || atomic_load_explicit(&member->area.control->votes, memory_order_acquire) >
+					   supervisor->verdicts;
+}
+
+static bool all_voted(struct supervisor *supervisor)
+{
+	bool any = false;
+	bool all = true;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		const struct member *member = &supervisor->members[i];
+
+		if (!member->live)
+			continue;
+		if (!has_voted(supervisor, member))
+			all = false;
+		else if (!member->dissents)
+			any = true;
+	}
+	if (any && !all && supervisor->waiting_since == 0)
+		supervisor->waiting_since = clock_monotonic_ns();
+	return any && all;
+}
+
+/* Copies the ballots. One that is missing or damaged counts as a vote against everybody. */
+static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballot *ballots)
+{
+	uint32_t voters = 0;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		struct member *member = &supervisor->members[i];
+		result r;
+
+		if (!member->live)
+			continue;
+		voters |= 1u << i;
+		if (!member->dissents) {
+			r = vote_record_take(&member->area, supervisor->verdicts, &supervisor->records[i]);
+			if (failed(r)) {
+				log_error("replica %u: %s", i, r.failure->message);
+				(void)snprintf(member->why, sizeof(member->why), "%s", r.failure->message);
+				member->dissents = true;
+			}
+		}
+		if (member->dissents)
+			memset(&ballots[i], 0xD0 + (int)i, sizeof(ballots[i]));
+		else
+			ballots[i] = supervisor->records[i].ballot;
+	}
+	return voters;
+}
+
+static struct report_side side_of(const struct supervisor *supervisor, unsigned replica)
+{
+	return (struct report_side){
+		.replica = replica,
+		.area = &supervisor->members[replica].area,
+		.ram = &supervisor->members[replica].ram,
+		.record = &supervisor->records[replica],
+	};
+}
+
+static void report(struct supervisor *supervisor, unsigned suspect, unsigned reference)
+{
+	const struct report_side one = side_of(supervisor, suspect);
+	const struct report_side other = side_of(supervisor, reference);
+	json_t *difference;
+
+	if (supervisor->members[suspect].dissents || supervisor->members[reference].dissents)
+		return;
+	difference = report_difference(&one, &other, supervisor->agreed_position, &supervisor->digests);
+	if (!difference)
+		return;
+	report_log(difference);
+	(void)json_array_append_new(supervisor->tally.differences, difference);
+}
+
+/* A member of the set to compare with: better a follower, which stands at the vote, than the leader. */
+static unsigned reference_in(const struct supervisor *supervisor, uint32_t set)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if ((set >> i & 1) && i != supervisor->leader)
+			return i;
+	return supervisor->leader;
+}
+
+static result judge_minority(struct supervisor *supervisor, const struct vote_verdict *verdict)
+{
+	unsigned reference = reference_in(supervisor, verdict->majority);
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (verdict->minority >> i & 1)
+			report(supervisor, i, reference);
+	if (verdict->minority >> supervisor->leader & 1)
+		return fail(STATUS_NO_MAJORITY,
+			    "replica %u, the leader, is outvoted at position %" PRIu64 ": the machine is stopped",
+			    supervisor->leader, supervisor->records[reference].position);
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (verdict->minority >> i & 1)
+			retire(supervisor, &supervisor->members[i], supervisor->records[reference].position,
+			       "outvoted");
+	return OK;
+}
+
+static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if ((voters >> i & 1) && i != supervisor->leader)
+			report(supervisor, i, supervisor->leader);
+	return fail(STATUS_NO_MAJORITY,
+		    "no majority at vote %" PRIu64 ": nobody can tell which replica is right; the machine is stopped "
+		    "and nothing unvoted has left it",
+		    supervisor->verdicts);
+}
+
+/* Books a verdict with a majority: output leaves, replicas go on. */
+static result accept_vote(struct supervisor *supervisor, uint32_t majority)
+{
+	unsigned from = (majority >> supervisor->leader & 1) ? supervisor->leader :
+							       reference_in(supervisor, majority);
+	const struct vote_record *record = &supervisor->records[from];
+
+	TRY(commit_vote(&supervisor->commit, &supervisor->members[from].area, record));
+	supervisor->verdicts++;
+	supervisor->waiting_since = 0;
+	supervisor->agreed_position = record->position;
+	supervisor->console_taken = record->console_taken;
+	if (record->end != END_RUNNING) {
+		/* Everybody stays at this vote, so that memory can be compared. */
+		supervisor->over = true;
+		supervisor->end = (enum machine_end)record->end;
+		supervisor->end_value = record->end_value;
+		return OK;
+	}
+	verdict_tell(supervisor);
+	return OK;
+}
+
+/* Those who agree give the same cause; where nobody agrees, the first one who has something to say is believed. */
+static void book_cause(struct supervisor *supervisor, uint32_t set)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		if (!(set >> i & 1) || supervisor->members[i].dissents)
+			continue;
+		supervisor->tally.by_cause[supervisor->records[i].cause]++;
+		return;
+	}
+}
+
+static result judge_vote(struct supervisor *supervisor)
+{
+	struct vote_ballot ballots[VOTE_REPLICAS_MAX] = { 0 };
+	uint32_t voters = collect_ballots(supervisor, ballots);
+	struct vote_verdict verdict;
+
+	if (supervisor->replicas == 1) {
+		if (supervisor->members[0].dissents)
+			return fail(STATUS_FAILED, "replica 0 is damaged: %s", supervisor->members[0].why);
+		supervisor->tally.releases++;
+		return accept_vote(supervisor, voters);
+	}
+	verdict = vote_decide(ballots, voters);
+	supervisor->tally.votes[verdict.kind]++;
+	book_cause(supervisor, verdict.majority ? verdict.majority : voters);
+	switch (verdict.kind) {
+	case VOTE_UNANIMOUS:
+		break;
+	case VOTE_MINORITY:
+		TRY(judge_minority(supervisor, &verdict));
+		break;
+	case VOTE_NO_MAJORITY:
+		return judge_disagreement(supervisor, voters);
+	}
+	return accept_vote(supervisor, verdict.majority);
+}
+
+result verdict_judge(struct supervisor *supervisor)
+{
+	while (!supervisor->over && all_voted(supervisor))
+		TRY(judge_vote(supervisor));
+	return OK;
+}
+
+/* A replica that owes its ballot for too long hangs. */
+result verdict_watch(struct supervisor *supervisor)
+{
+	if (supervisor->waiting_since == 0 || all_voted(supervisor) ||
+	    clock_monotonic_ns() - supervisor->waiting_since < supervisor->options->watchdog)
+		return OK;
+	supervisor->waiting_since = 0;
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live && !has_voted(supervisor, &supervisor->members[i]))
+			TRY(lose(supervisor, &supervisor->members[i], "no ballot within the watchdog's time"));
+	return OK;
+}
