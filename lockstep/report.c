@@ -9,6 +9,8 @@
 #include "lockstep/page_report.h"
 #include "lockstep/report_json.h"
 
+enum { EXITS_BEFORE = 12 };
+
 /* --- digests, exits --- */
 
 static json_t *differing_digests(const struct report_side *suspect, const struct report_side *reference)
@@ -39,11 +41,30 @@ static json_t *differing_fields(const struct exit_record *a, const struct exit_r
 	add_field(fields, "address", a->address, b->address);
 	add_field(fields, "size", a->size, b->size);
 	add_field(fields, "data", a->data, b->data);
+	add_field(fields, "event", a->event, b->event);
 	for (size_t i = 0; i < GPR_COUNT; i++)
 		add_field(fields, register_table[i].name, a->gpr[i], b->gpr[i]);
 	add_field(fields, "rip", a->rip, b->rip);
 	add_field(fields, "rflags", a->rflags, b->rflags);
 	return fields;
+}
+
+/* The exits that led there, alike on both sides. */
+static json_t *exits_before(const struct area *area, uint64_t position)
+{
+	json_t *list = json_array();
+
+	for (uint64_t p = position > EXITS_BEFORE ? position - EXITS_BEFORE : 1; p < position; p++) {
+		struct exit_record e = area->exit_log[p % CONTROL_EXIT_LOG];
+
+		report_json_append(list, json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "position",
+						   (json_int_t)p, "reason", exit_reason_name((enum exit_reason)e.reason),
+						   "address", report_json_hex(e.address), "data", report_json_hex(e.data),
+						   "rip", report_json_hex(e.rip), "rflags", report_json_hex(e.rflags),
+						   "rsp", report_json_hex(e.gpr[GPR_RSP]), "event",
+						   report_json_hex(e.event)));
+	}
+	return list;
 }
 
 static json_t *first_exit(const struct area *suspect, const struct area *reference, uint64_t agreed_position,
@@ -58,9 +79,10 @@ static json_t *first_exit(const struct area *suspect, const struct area *referen
 
 		if (memcmp(&a, &b, sizeof(a)) == 0)
 			continue;
-		return json_pack("{s:I, s:s, s:s, s:o}", "position", (json_int_t)position, "suspect",
+		return json_pack("{s:I, s:s, s:s, s:o, s:o}", "position", (json_int_t)position, "suspect",
 				 exit_reason_name((enum exit_reason)a.reason), "reference",
-				 exit_reason_name((enum exit_reason)b.reason), "fields", differing_fields(&a, &b));
+				 exit_reason_name((enum exit_reason)b.reason), "fields", differing_fields(&a, &b),
+				 "before", exits_before(reference, position));
 	}
 	return json_null();
 }
@@ -178,12 +200,18 @@ static void list_text(const json_t *list, char *text, size_t size)
 
 static void log_exit(const json_t *exit)
 {
+	const json_t *before = json_object_get(exit, "before");
 	const json_t *fields = json_object_get(exit, "fields");
 	const json_t *field;
 	size_t index;
 
 	if (!json_is_object(exit))
 		return;
+	json_array_foreach(before, index, field)
+		log_error("  exit %lld: %s %s data %s, rip %s, rflags %s, rsp %s, event %s",
+			  (long long)json_integer_value(json_object_get(field, "position")), text_of(field, "reason"),
+			  text_of(field, "address"), text_of(field, "data"), text_of(field, "rip"),
+			  text_of(field, "rflags"), text_of(field, "rsp"), text_of(field, "event"));
 	log_error("  first differing exit: position %lld, %s (reference: %s)",
 		  (long long)json_integer_value(json_object_get(exit, "position")), text_of(exit, "suspect"),
 		  text_of(exit, "reference"));

@@ -35,11 +35,14 @@ enum exit_reason {
 /* The name of a reason, for statistics and reports ("port_in", ...). */
 const char *exit_reason_name(enum exit_reason reason);
 
+#define EXIT_EVENT_INTERRUPT 0x100u
+
 /* One exit, as it is digested and logged: little-endian, no padding. */
 struct exit_record {
 	uint64_t position;
 	uint32_t reason; /* enum exit_reason */
-	uint32_t size;   /* bytes of one access */
+	uint16_t size;   /* bytes of one access */
+	uint16_t event;  /* what was delivered on the way here: EXIT_EVENT_INTERRUPT | vector, or 0 */
 	uint64_t address; /* port, guest-physical address, MSR number, CPUID leaf */
 	uint64_t data;    /* what the guest wrote; for reads the number of accesses */
 	uint64_t gpr[GPR_COUNT];

@@ -95,8 +95,9 @@ static void decode_trap(struct machine *machine)
 
 	record->reason = trap_reason(trap_shim_code(&machine->shim));
 	record->gpr[GPR_RAX] = trap_shim_rax(&machine->shim);
-	record->gpr[GPR_RSP] = 0; /* stays in the VMCB and in the cpu digest */
+	record->gpr[GPR_RSP] = trap_shim_rsp(&machine->shim);
 	record->rip = trap_shim_rip(&machine->shim);
+	record->rflags = trap_shim_rflags(&machine->shim);
 	if (record->reason == EXIT_CPUID) {
 		record->address = (uint32_t)record->gpr[GPR_RAX];
 		record->data = (uint32_t)record->gpr[GPR_RCX]; /* the subleaf */
@@ -132,7 +133,7 @@ static void decode_mmio(struct machine *machine, struct kvm_run *run)
 	invariant(run->mmio.len <= sizeof(run->mmio.data));
 	exit->record.reason = run->mmio.is_write ? EXIT_MMIO_WRITE : EXIT_MMIO_READ;
 	exit->record.address = run->mmio.phys_addr;
-	exit->record.size = run->mmio.len;
+	exit->record.size = (uint16_t)run->mmio.len;
 	exit->count = 1;
 	exit->data = run->mmio.data;
 	if (run->mmio.is_write)
@@ -148,6 +149,7 @@ static void decode_exit(struct machine *machine)
 
 	memset(exit, 0, sizeof(*exit));
 	exit->record.position = machine->position;
+	exit->record.event = machine->event;
 	exit->record.gpr[GPR_RAX] = regs->rax;
 	exit->record.gpr[GPR_RCX] = regs->rcx;
 	exit->record.gpr[GPR_RDX] = regs->rdx;
@@ -346,11 +348,12 @@ bool machine_interrupts_enabled(const struct machine *machine)
 /*
  * Whether the guest takes an interrupt when it goes on. The exit's instruction is completed first, and with it
  * ends an interrupt shadow, so RFLAGS.IF decides, and not KVM's ready_for_interrupt_injection: before a refused MSR
- * access is completed that says "ready", and then the #GP takes the interrupt's place.
+ * access is completed that says "ready", and then the #GP takes the interrupt's place. In the shim the vCPU is not
+ * in its guest: there the window opens as soon as it is.
  */
 static bool can_interrupt(const struct machine *machine)
 {
-	return machine_interrupts_enabled(machine) && !machine->exit.refused &&
+	return !machine->in_shim && machine_interrupts_enabled(machine) && !machine->exit.refused &&
 	       (machine->exit.record.reason != EXIT_INTERRUPT_WINDOW ||
 		machine->vcpu.run->ready_for_interrupt_injection);
 }
@@ -364,6 +367,7 @@ result machine_prepare(struct machine *machine)
 	if (machine->has_shim)
 		trap_shim_arm(&machine->shim);
 	run->request_interrupt_window = 0;
+	machine->event = 0;
 	if (!board_interrupt_pending(machine->board))
 		return OK;
 	if (!can_interrupt(machine)) {
@@ -375,10 +379,7 @@ result machine_prepare(struct machine *machine)
 	uint8_t vector = board_interrupt_acknowledge(machine->board);
 
 	machine->halted = false;
-	if (machine->in_shim) {
-		trap_shim_interrupt(&machine->shim, vector); /* staged: no window for a second one */
-		return OK;
-	}
+	machine->event = (uint16_t)(EXIT_EVENT_INTERRUPT | vector);
 	run->request_interrupt_window = board_interrupt_pending(machine->board);
 	return kvm_vcpu_interrupt(&machine->vcpu, vector);
 }

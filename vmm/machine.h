@@ -37,6 +37,7 @@ struct machine {
 	struct cpu_model cpu_model;
 	struct exit_msrs msrs;
 	struct machine_exit exit; /* the exit at hand */
+	uint16_t event;           /* delivered at the last machine_prepare: see struct exit_record */
 	uint64_t position;        /* exits completed since power-on */
 };
 

@@ -296,6 +296,16 @@ uint64_t trap_shim_rax(const struct trap_shim *shim)
 	return vmcb_get(shim, SAVE_RAX);
 }
 
+uint64_t trap_shim_rsp(const struct trap_shim *shim)
+{
+	return vmcb_get(shim, SAVE_RSP);
+}
+
+uint64_t trap_shim_rflags(const struct trap_shim *shim)
+{
+	return vmcb_get(shim, SAVE_RFLAGS);
+}
+
 uint64_t trap_shim_rip(const struct trap_shim *shim)
 {
 	return vmcb_get(shim, SAVE_RIP);

@@ -64,6 +64,8 @@ void trap_shim_finish(struct trap_shim *shim, uint64_t rax, unsigned length);
 
 /* The guest's registers that stand in the VMCB. */
 uint64_t trap_shim_rax(const struct trap_shim *shim);
+uint64_t trap_shim_rsp(const struct trap_shim *shim);
+uint64_t trap_shim_rflags(const struct trap_shim *shim);
 uint64_t trap_shim_rip(const struct trap_shim *shim);
 
 /* Makes the guest take #UD at the trapped instruction. */
