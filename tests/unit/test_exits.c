@@ -41,7 +41,7 @@ static void teardown(void)
 	board_destroy(board);
 }
 
-static struct machine_exit access_exit(enum exit_reason reason, uint64_t address, uint32_t size, uint32_t count,
+static struct machine_exit access_exit(enum exit_reason reason, uint64_t address, uint16_t size, uint32_t count,
 				       uint8_t *data)
 {
 	return (struct machine_exit){
