@@ -40,34 +40,55 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def run_payload(tercet, payload, arguments, replicas, extra=()):
-    """Runs a payload once. A run whose end, votes or memory are not in order is no sample, but an error."""
-    folder = tempfile.mkdtemp(prefix="tercet-bench.")
-    try:
-        command = [tercet, "run", "--payload", payload, "--append", arguments, "--replicas", str(replicas),
-                   "--console", f"file:{folder}/console", "--stats", f"{folder}/stats", *extra]
-        with open(f"{folder}/messages", "wb") as messages:
-            begin = time.monotonic()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages)
-            busy = busy_seconds()
-            # Not getrusage(), which sums up all children there ever were. tercet waits for its replicas, so they count.
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - begin
-            busy = busy_seconds() - busy
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            with open(f"{folder}/messages", encoding="utf-8", errors="replace") as messages:
-                raise BenchError(f"{' '.join(command)}: status {process.returncode}\n{messages.read()}")
-        with open(f"{folder}/stats", encoding="utf-8") as file:
-            stats = json.load(file)
-        with open(f"{folder}/console", "rb") as file:
-            console = file.read()
-    finally:
-        shutil.rmtree(folder)
+def start_payload(tercet, payload, arguments, replicas, extra, folder):
+    command = [tercet, "run", "--payload", payload, "--append", arguments, "--replicas", str(replicas),
+               "--console", f"file:{folder}/console", "--stats", f"{folder}/stats", *extra]
+    with open(f"{folder}/messages", "wb") as messages:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages)
+
+
+def finish_payload(process, folder):
+    """CPU seconds, statistics and console. A run whose end, votes or memory are not in order is an error."""
+    # Not getrusage(), which sums up all children there ever were. tercet waits for its replicas, so they count.
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        with open(f"{folder}/messages", encoding="utf-8", errors="replace") as messages:
+            raise BenchError(f"{' '.join(process.args)}: status {process.returncode}\n{messages.read()}")
+    with open(f"{folder}/stats", encoding="utf-8") as file:
+        stats = json.load(file)
+    with open(f"{folder}/console", "rb") as file:
+        console = file.read()
     votes = stats["votes"]
     if votes["unanimous"] != votes["total"] or stats["ram_check"]["differing"] != 0:
-        raise BenchError(f"{' '.join(command)}: replicas differed: {votes}, {stats['ram_check']}")
-    cpu = usage.ru_utime + usage.ru_stime
+        raise BenchError(f"{' '.join(process.args)}: replicas differed: {votes}, {stats['ram_check']}")
+    return usage.ru_utime + usage.ru_stime, stats, console
+
+
+def run_payload(tercet, payload, arguments, replicas, extra=(), machines=1):
+    """Runs a payload in so many machines side by side, and waits for all: wall time until the last, CPU time of all."""
+    folders = [tempfile.mkdtemp(prefix="tercet-bench.") for _ in range(machines)]
+    processes, results = [], []
+    try:
+        busy = busy_seconds()
+        begin = time.monotonic()
+        for folder in folders:
+            processes.append(start_payload(tercet, payload, arguments, replicas, extra, folder))
+        for process, folder in zip(processes, folders):
+            results.append(finish_payload(process, folder))
+        wall = time.monotonic() - begin
+        busy = busy_seconds() - busy
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                process.wait()
+        for folder in folders:
+            shutil.rmtree(folder)
+    if len({console for _, _, console in results}) != 1:
+        raise BenchError(f"{payload}: machines side by side printed different things")
+    cpu = sum(result[0] for result in results)
+    _, stats, console = results[0]
     return Sample(wall, cpu, max(0.0, busy - cpu) / wall, stats, console)
 
 
@@ -101,8 +122,7 @@ def machine_facts():
             if line.startswith("model name"):
                 processor = line.split(":", 1)[1].strip()
                 break
-    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True,
-                             text=True, check=False).stdout
+    changed = first_line(["git", "status", "--porcelain", "--untracked-files=no"])
     return {
         "processor": processor,
         "cores": len(os.sched_getaffinity(0)),
