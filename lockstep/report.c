@@ -137,10 +137,13 @@ json_t *report_exits(const struct report_side *suspect, const struct report_side
 {
 	uint64_t a = atomic_load(&suspect->area->control->reached);
 	uint64_t b = atomic_load(&reference->area->control->reached);
+	uint64_t end = a < b ? a : b;
 
-	return json_pack("{s:i, s:i, s:o}", "replica", (int)suspect->replica, "reference", (int)reference->replica,
-			 "first_exit",
-			 first_exit(suspect->area, reference->area, agreed_position, a < b ? a : b));
+	/* The same members as those of a vote, so that who reads it has one shape to deal with. */
+	return json_pack("{s:n, s:I, s:i, s:i, s:[], s:o, s:[], s:[], s:[], s:i}", "vote", "position", (json_int_t)end,
+			 "replica", (int)suspect->replica, "reference", (int)reference->replica, "digests", "first_exit",
+			 first_exit(suspect->area, reference->area, agreed_position, end), "registers", "devices",
+			 "pages", "page_count", 0);
 }
 
 json_t *report_difference(const struct report_side *suspect, const struct report_side *reference,
@@ -242,7 +245,7 @@ void report_log(const json_t *difference)
 	char digests[128];
 
 	list_text(json_object_get(difference, "digests"), digests, sizeof(digests));
-	if (json_object_get(difference, "vote"))
+	if (json_is_integer(json_object_get(difference, "vote")))
 		log_error("vote %lld at position %lld: replica %lld differs from replica %lld in: %s",
 			  integer_of(difference, "vote"), integer_of(difference, "position"),
 			  integer_of(difference, "replica"), integer_of(difference, "reference"), digests);
