@@ -6,6 +6,8 @@
 enum {
 	MSR_TSC = 0x10,
 	MSR_PATCH_LEVEL = 0x8B,
+	MSR_SYSENTER_ESP = 0x175,
+	MSR_SYSENTER_EIP = 0x176,
 };
 #define MSR_EFER 0xC0000080u
 #define MSR_HWCR 0xC0010015u
@@ -66,6 +68,12 @@ static enum exit_outcome answer_msr_read(const struct exit_context *context, str
 	case MSR_EFER:
 		exit->result = context->msrs->efer;
 		break;
+	case MSR_SYSENTER_ESP:
+		exit->result = context->msrs->sysenter_esp;
+		break;
+	case MSR_SYSENTER_EIP:
+		exit->result = context->msrs->sysenter_eip;
+		break;
 	case MSR_PATCH_LEVEL: /* no microcode was loaded */
 	case MSR_HWCR:        /* power-on value */
 		exit->result = 0;
@@ -88,6 +96,12 @@ static enum exit_outcome answer_msr_write(const struct exit_context *context, st
 			exit->refused = true;
 		else
 			context->msrs->efer = (value & EFER_WRITABLE) | (efer & EFER_LMA);
+		break;
+	case MSR_SYSENTER_ESP:
+		context->msrs->sysenter_esp = value;
+		break;
+	case MSR_SYSENTER_EIP:
+		context->msrs->sysenter_eip = value;
 		break;
 	case MSR_PATCH_LEVEL:
 	case MSR_HWCR:

@@ -72,6 +72,9 @@ enum exit_outcome {
 /* MSRs that are kept outside KVM's direct reach. */
 struct exit_msrs {
 	uint64_t efer; /* as the guest sees it */
+	/* KVM takes only their lower halves for an AMD CPU (svm_set_msr), and the guest can read all 64 bits. */
+	uint64_t sysenter_esp;
+	uint64_t sysenter_eip;
 };
 
 struct exit_context {

@@ -8,13 +8,15 @@
 
 #define EFER_SVME (1ull << 12)
 #define MSR_EFER 0xC0000080u
+#define MSR_SYSENTER_ESP 0x175u
+#define MSR_SYSENTER_EIP 0x176u
 #define RFLAGS_IF (1ull << 9)
 
 /* MSRs that the guest reaches without an exit: state of the CPU that is exported with it. */
 static const uint32_t passed_msrs[] = {
 	0xC0000081, 0xC0000082, 0xC0000083, 0xC0000084, /* STAR, LSTAR, CSTAR, SFMASK */
 	0xC0000100, 0xC0000101, 0xC0000102,             /* FS, GS, kernel GS base */
-	0x174,      0x175,      0x176,                  /* SYSENTER */
+	0x174,                                          /* SYSENTER_CS */
 	0x277,                                          /* PAT */
 };
 
@@ -295,6 +297,28 @@ static result finish_trap(struct machine *machine)
 	return OK;
 }
 
+/* What the guest wrote to an MSR that tercet keeps may mean something to the CPU as well. */
+static result pass_msr_on(struct machine *machine, uint32_t number)
+{
+	uint64_t value;
+
+	switch (number) {
+	case MSR_EFER:
+		/* The nested guest's EFER must keep SVME, or the CPU would throw it out of nested mode. */
+		value = machine->msrs.efer | (machine->has_shim ? EFER_SVME : 0);
+		break;
+	case MSR_SYSENTER_ESP:
+		value = machine->msrs.sysenter_esp;
+		break;
+	case MSR_SYSENTER_EIP:
+		value = machine->msrs.sysenter_eip;
+		break;
+	default:
+		return OK;
+	}
+	return kvm_vcpu_set_msrs(&machine->vcpu, &number, &value, 1);
+}
+
 static result finish_msr(struct machine *machine)
 {
 	struct machine_exit *exit = &machine->exit;
@@ -306,13 +330,8 @@ static result finish_msr(struct machine *machine)
 		log_debug("guest %s MSR 0x%llx (0x%llx): #GP",
 			  exit->record.reason == EXIT_MSR_READ ? "reads" : "writes",
 			  (unsigned long long)exit->record.address, (unsigned long long)exit->record.data);
-	if (exit->record.reason == EXIT_MSR_WRITE && exit->record.address == MSR_EFER && !exit->refused) {
-		/* The nested guest's EFER must keep SVME, or the CPU would throw it out of nested mode. */
-		const uint32_t number = MSR_EFER;
-		const uint64_t value = machine->msrs.efer | (machine->has_shim ? EFER_SVME : 0);
-
-		return kvm_vcpu_set_msrs(&machine->vcpu, &number, &value, 1);
-	}
+	if (exit->record.reason == EXIT_MSR_WRITE && !exit->refused)
+		return pass_msr_on(machine, (uint32_t)exit->record.address);
 	return OK;
 }
 
@@ -405,6 +424,8 @@ result machine_export(struct machine *machine, struct cpu_state *state)
 	if (machine->in_shim)
 		trap_shim_merge(&machine->shim, state);
 	state->efer &= ~EFER_SVME;
+	state->msr[CPU_MSR_SYSENTER_ESP] = machine->msrs.sysenter_esp;
+	state->msr[CPU_MSR_SYSENTER_EIP] = machine->msrs.sysenter_eip;
 	registers_canonicalise(state);
 	return OK;
 }
@@ -412,7 +433,11 @@ result machine_export(struct machine *machine, struct cpu_state *state)
 result machine_import(struct machine *machine, const struct cpu_state *state, bool halted)
 {
 	machine->halted = halted;
-	machine->msrs.efer = state->efer;
+	machine->msrs = (struct exit_msrs){
+		.efer = state->efer,
+		.sysenter_esp = state->msr[CPU_MSR_SYSENTER_ESP],
+		.sysenter_eip = state->msr[CPU_MSR_SYSENTER_EIP],
+	};
 	machine->vcpu.run->kvm_dirty_regs = 0;
 	if (!machine->has_shim)
 		return kvm_vcpu_set_state(&machine->vcpu, state);

@@ -208,6 +208,27 @@ START_TEST(efer)
 }
 END_TEST
 
+START_TEST(sysenter_msrs_keep_all_bits)
+{
+	static const uint32_t numbers[] = { 0x175, 0x176 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		struct machine_exit exit = access_exit(EXIT_MSR_WRITE, numbers[i], 0, 0, NULL);
+
+		exit.record.data = 0xFFFFFE0000003000ull + i;
+		ck_assert_int_eq(exit_answer(&context, &exit), OUTCOME_RUN);
+		ck_assert(!exit.refused);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		struct machine_exit exit = access_exit(EXIT_MSR_READ, numbers[i], 0, 0, NULL);
+
+		ck_assert_int_eq(exit_answer(&context, &exit), OUTCOME_RUN);
+		ck_assert(!exit.refused);
+		ck_assert_uint_eq(exit.result, 0xFFFFFE0000003000ull + i);
+	}
+}
+END_TEST
+
 START_TEST(other_msrs)
 {
 	uint64_t value = 1;
@@ -305,6 +326,7 @@ int main(void)
 	tcase_add_test(tests, outcomes);
 	tcase_add_test(tests, names);
 	tcase_add_test(tests, efer);
+	tcase_add_test(tests, sysenter_msrs_keep_all_bits);
 	tcase_add_test(tests, other_msrs);
 	tcase_add_test(tests, time_stamp);
 	tcase_add_test(tests, cpuid);
