@@ -58,8 +58,9 @@ static json_t *exits_before(const struct area *area, uint64_t position)
 		struct exit_record e = area->exit_log[p % CONTROL_EXIT_LOG];
 
 		report_json_append(list, json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "position",
-						   (json_int_t)p, "reason", exit_reason_name((enum exit_reason)e.reason),
-						   "address", report_json_hex(e.address), "data", report_json_hex(e.data),
+						   (json_int_t)p, "reason",
+						   exit_reason_name((enum exit_reason)e.reason), "address",
+						   report_json_hex(e.address), "data", report_json_hex(e.data),
 						   "rip", report_json_hex(e.rip), "rflags", report_json_hex(e.rflags),
 						   "rsp", report_json_hex(e.gpr[GPR_RSP]), "event",
 						   report_json_hex(e.event)));
@@ -140,8 +141,9 @@ json_t *report_exits(const struct report_side *suspect, const struct report_side
 	uint64_t end = a < b ? a : b;
 
 	/* The same members as those of a vote, so that who reads it has one shape to deal with. */
-	return json_pack("{s:n, s:I, s:i, s:i, s:[], s:o, s:[], s:[], s:[], s:i}", "vote", "position", (json_int_t)end,
-			 "replica", (int)suspect->replica, "reference", (int)reference->replica, "digests", "first_exit",
+	return json_pack("{s:n, s:I, s:i, s:i, s:[], s:o, s:[], s:[], s:[], s:i}", "vote", "position",
+			 (json_int_t)end, "replica", (int)suspect->replica, "reference", (int)reference->replica,
+			 "digests", "first_exit",
 			 first_exit(suspect->area, reference->area, agreed_position, end), "registers", "devices",
 			 "pages", "page_count", 0);
 }
@@ -193,7 +195,8 @@ static void list_text(const json_t *list, char *text, size_t size)
 			return;
 		}
 		if (json_is_string(item))
-			written = snprintf(text + used, size - used, "%s%s", index ? ", " : "", json_string_value(item));
+			written = snprintf(text + used, size - used, "%s%s", index ? ", " : "",
+					   json_string_value(item));
 		else
 			written = snprintf(text + used, size - used, "%s%lld", index ? ", " : "",
 					   (long long)json_integer_value(item));

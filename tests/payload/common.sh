@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2034
 # What the tests on /dev/kvm share. To be sourced after tests/harness.sh.
 # TERCET (build/tercet) and PAYLOADS (build/payloads) are what is tested; TIME_SCALE (1) multiplies time limits that a
 # slower build needs.
@@ -37,14 +37,14 @@ marked_processes() {
 	done 2>/dev/null
 }
 
-# marked COMMAND...: runs it with the case's mark, in an empty folder of the case's own.
+# marked COMMAND... &: becomes the command, with the case's mark and in an empty folder of the case's own.
 marked() {
 	mkdir -p "$case_dir/cwd"
-	env -C "$case_dir/cwd" "$(case_mark)" "$@"
+	exec env -C "$case_dir/cwd" "$(case_mark)" "$@"
 }
 
 shared_files() {
-	ls -A /tmp /dev/shm 2>/dev/null | grep -i tercet
+	find /tmp /dev/shm -maxdepth 1 -iname '*tercet*' ! -type d 2>/dev/null | sort
 }
 
 # nothing_left: no process with the mark (some get a moment to go) and no file where the program might leave one.
