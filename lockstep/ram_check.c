@@ -1,8 +1,10 @@
 #include "lockstep/ram_check.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "vmm/ram.h"
@@ -28,18 +30,45 @@ static result compare_chunk(const int *fds, unsigned count, uint64_t offset, uin
 	return OK;
 }
 
+/* Where the next memory that was ever touched begins, at or after `offset`; `size` if there is none. */
+static uint64_t next_data(int fd, uint64_t offset, uint64_t size)
+{
+	off_t found = lseek(fd, (off_t)offset, SEEK_DATA);
+
+	if (found >= 0)
+		return (uint64_t)found;
+	return errno == ENXIO ? size : offset;
+}
+
+/* The next chunk in which any of the memories has something. Large guests are mostly holes, and those are equal. */
+static uint64_t next_chunk(const int *fds, unsigned count, uint64_t offset, uint64_t size)
+{
+	uint64_t next = size;
+
+	for (unsigned i = 0; i < count && next > offset; i++) {
+		uint64_t data = next_data(fds[i], offset, size);
+
+		if (data < next)
+			next = data;
+	}
+	return next < size ? next / CHUNK * CHUNK : size;
+}
+
 result ram_check_compare(const int *fds, unsigned count, uint64_t size, uint64_t *pages, uint64_t *differing)
 {
 	uint8_t *buffers = malloc(2 * (size_t)CHUNK);
+	uint64_t offset = 0;
 	result r = OK;
 
 	*pages = size / RAM_PAGE_SIZE;
 	*differing = 0;
 	if (!buffers)
 		return fail(STATUS_FAILED, "no memory to compare guest memories");
-	for (uint64_t offset = 0; offset < size && !failed(r); offset += CHUNK)
+	while (!failed(r) && (offset = next_chunk(fds, count, offset, size)) < size) {
 		r = compare_chunk(fds, count, offset, size - offset < CHUNK ? size - offset : CHUNK, buffers,
 				  differing);
+		offset += CHUNK;
+	}
 	free(buffers);
 	return r;
 }

@@ -129,9 +129,13 @@ result options_duration(const char *option, const char *text, uint64_t *ns)
 static result parse_range(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ns)
 {
 	TRY(options_duration(option, text, ns));
-	if (*ns < least || *ns > most)
-		return fail(STATUS_USAGE, "%s %s: give %llu us to %llu s", option, text,
-			    (unsigned long long)(least / NS_PER_US), (unsigned long long)(most / NS_PER_S));
+	if (*ns < least || *ns > most) {
+		const bool seconds = least >= NS_PER_S;
+
+		return fail(STATUS_USAGE, "%s %s: give %llu%s to %llus", option, text,
+			    (unsigned long long)(least / (seconds ? NS_PER_S : NS_PER_US)), seconds ? "s" : "us",
+			    (unsigned long long)(most / NS_PER_S));
+	}
 	return OK;
 }
 

@@ -27,14 +27,7 @@ case_mark() {
 }
 
 marked_processes() {
-	local environment mark
-	mark=$(case_mark)
-	for environment in /proc/[0-9]*/environ; do
-		if tr '\0' '\n' 2>/dev/null <"$environment" | grep -qxF "$mark"; then
-			environment=${environment%/environ}
-			echo "${environment#/proc/}"
-		fi
-	done 2>/dev/null
+	grep -lzxF "$(case_mark)" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3
 }
 
 # marked COMMAND... &: becomes the command, with the case's mark and in an empty folder of the case's own.
@@ -58,7 +51,8 @@ nothing_left() {
 	done
 	expect_equal "what still runs" "$left" ""
 	[ -d "$case_dir/cwd" ] && expect_equal "what is left in the working folder" "$(ls -A "$case_dir/cwd")" ""
-	expect_equal "what is left in /tmp and /dev/shm" "$(shared_files)" "$shared_before"
+	expect_equal "what is left in /tmp and /dev/shm" \
+		"$(comm -13 <(printf '%s\n' "$shared_before") <(shared_files))" ""
 }
 
 # expect_prefix FILE WANTED: FILE is as much of WANTED as there is of it.
