@@ -370,8 +370,9 @@ static result build_machine(struct replica *replica)
 
 	memcpy(source.seed, config->seed, sizeof(source.seed));
 	TRY(board_create(&replica->board, &board));
-	TRY(machine_create(&replica->machine, &replica->ram, replica->board, boot_needs_shim(source.kind)));
+	/* The files first: what is wrong with them is wrong on every host. */
 	TRY(boot_load(&replica->ram, &source, &entry));
+	TRY(machine_create(&replica->machine, &replica->ram, replica->board, boot_needs_shim(source.kind)));
 	TRY(machine_import(&replica->machine, &entry, false));
 	outbox_init(&replica->outbox, replica->own.outbox, &replica->own.control->output_written);
 	return ballot_box_create(&replica->box, &replica->own, &replica->machine, &replica->outbox,
