@@ -1,9 +1,6 @@
 #include "vmm/cpu_model.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #define BIT(n) (1u << (n))
 
@@ -93,20 +90,11 @@ void cpu_model_derive(struct cpu_model *model, const struct kvm_cpuid_entry2 *su
 
 result cpu_model_build(struct cpu_model *model, const struct kvm_vm *vm)
 {
-	enum { ENTRIES = 256 };
-	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES * sizeof(struct kvm_cpuid_entry2));
+	struct kvm_cpuid_entry2 entries[KVM_VM_CPUID_MAX];
+	unsigned count;
 
-	if (!cpuid)
-		return fail(STATUS_FAILED, "no memory for the table of CPU features");
-	cpuid->nent = ENTRIES;
-	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-		int error = errno;
-
-		free(cpuid);
-		return fail_errno(STATUS_HOST, error, "KVM does not tell which CPU features it supports");
-	}
-	cpu_model_derive(model, cpuid->entries, cpuid->nent);
-	free(cpuid);
+	TRY(kvm_vm_supported_cpuid(vm, entries, &count));
+	cpu_model_derive(model, entries, count);
 	return OK;
 }
 

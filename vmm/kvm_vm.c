@@ -103,27 +103,36 @@ void kvm_vm_destroy(struct kvm_vm *vm)
 	fd_close(&vm->kvm_fd);
 }
 
-result kvm_vm_offers_svm(const struct kvm_vm *vm, bool *offered)
+result kvm_vm_supported_cpuid(const struct kvm_vm *vm, struct kvm_cpuid_entry2 entries[KVM_VM_CPUID_MAX],
+			      unsigned *count)
 {
-	enum { ENTRIES = 256 };
-	struct kvm_cpuid2 *cpuid =
-		calloc(1, sizeof(*cpuid) + ENTRIES * sizeof(struct kvm_cpuid_entry2));
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + KVM_VM_CPUID_MAX * sizeof(*entries));
 
 	if (!cpuid)
 		return fail(STATUS_FAILED, "no memory for the table of CPU features");
-	cpuid->nent = ENTRIES;
-	*offered = false;
-	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-		int error = errno;
+	cpuid->nent = KVM_VM_CPUID_MAX;
+	int status = ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
+	int error = errno;
 
-		free(cpuid);
-		return fail_errno(STATUS_HOST, error, "KVM does not tell which CPU features it supports");
-	}
-	for (uint32_t i = 0; i < cpuid->nent; i++)
-		/* Fn8000_0001 ECX bit 2: SVM (AMD64 APM vol. 3, appendix E) */
-		if (cpuid->entries[i].function == 0x80000001 && (cpuid->entries[i].ecx & 1u << 2))
-			*offered = vm->can_leave_nested;
+	*count = status < 0 ? 0 : cpuid->nent;
+	memcpy(entries, cpuid->entries, *count * sizeof(*entries));
 	free(cpuid);
+	if (status < 0)
+		return fail_errno(STATUS_HOST, error, "KVM does not tell which CPU features it supports");
+	return OK;
+}
+
+result kvm_vm_offers_svm(const struct kvm_vm *vm, bool *offered)
+{
+	struct kvm_cpuid_entry2 entries[KVM_VM_CPUID_MAX];
+	unsigned count;
+
+	*offered = false;
+	TRY(kvm_vm_supported_cpuid(vm, entries, &count));
+	for (unsigned i = 0; i < count; i++)
+		/* Fn8000_0001 ECX bit 2: SVM (AMD64 APM vol. 3, appendix E) */
+		if (entries[i].function == 0x80000001 && (entries[i].ecx & 1u << 2))
+			*offered = vm->can_leave_nested;
 	return OK;
 }
 

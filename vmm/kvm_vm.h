@@ -5,6 +5,7 @@
 #ifndef TERCET_VMM_KVM_VM_H
 #define TERCET_VMM_KVM_VM_H
 
+#include <linux/kvm.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,12 @@ struct kvm_vm {
  * Errors: STATUS_HOST with the missing feature and what to do. */
 must_check result kvm_vm_create(struct kvm_vm *vm);
 void kvm_vm_destroy(struct kvm_vm *vm);
+
+enum { KVM_VM_CPUID_MAX = 256 };
+
+/* The CPU features that KVM can give to a guest (4.46 KVM_GET_SUPPORTED_CPUID). */
+must_check result kvm_vm_supported_cpuid(const struct kvm_vm *vm, struct kvm_cpuid_entry2 entries[KVM_VM_CPUID_MAX],
+					 unsigned *count);
 
 /* Whether KVM offers SVM to guests, so that a trap shim can run. */
 must_check result kvm_vm_offers_svm(const struct kvm_vm *vm, bool *offered);
