@@ -337,8 +337,3 @@ bool trap_shim_interrupt_ready(const struct trap_shim *shim)
 	return (vmcb_get(shim, SAVE_RFLAGS) & RFLAGS_IF) && !(vmcb_get(shim, VMCB_INT_SHADOW) & 1) &&
 	       !trap_shim_event_staged(shim);
 }
-
-void trap_shim_interrupt(struct trap_shim *shim, uint8_t vector)
-{
-	vmcb_set(shim, VMCB_EVENT_INJECT, vector | EVENT_VALID);
-}

@@ -71,9 +71,8 @@ uint64_t trap_shim_rip(const struct trap_shim *shim);
 /* Makes the guest take #UD at the trapped instruction. */
 void trap_shim_undefined(struct trap_shim *shim);
 
-/* Events that the next entry delivers: whether one is staged, whether an external interrupt can be, and that. */
+/* Whether the next entry delivers an event, and whether the guest could take an external interrupt there. */
 bool trap_shim_event_staged(const struct trap_shim *shim);
 bool trap_shim_interrupt_ready(const struct trap_shim *shim);
-void trap_shim_interrupt(struct trap_shim *shim, uint8_t vector);
 
 #endif
