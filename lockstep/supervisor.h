@@ -1,14 +1,27 @@
 /*
- * The supervisor: starts the replicas, judges their votes, lets out what was voted, and ends the machine.
+ * The supervisor: starts the replicas, judges their votes, lets out what was voted, mends what went wrong, and ends
+ * the machine.
  */
 #ifndef TERCET_LOCKSTEP_SUPERVISOR_H
 #define TERCET_LOCKSTEP_SUPERVISOR_H
 
+#include <jansson.h>
+
 #include "base/result.h"
+#include "lockstep/inject.h"
 #include "lockstep/machine_options.h"
+
+struct supervisor;
 
 /* Runs a machine from power-on to its end and writes its statistics. Success is a guest that ended by itself and
  * without complaint; everything else is a failure with its status. Leaves no process, memory or file behind. */
 must_check result supervisor_run(const struct machine_options *options);
+
+/* How the machine is doing, as a new JSON object (docs/events.md has its members); NULL without memory. */
+json_t *supervisor_status(const struct supervisor *supervisor);
+
+/* Has a replica commit a fault on purpose, at the fault's position or at its next one if that is past. Errors:
+ * STATUS_USAGE no such replica; STATUS_FAILED it takes no part, or has not yet taken the fault before. */
+must_check result supervisor_inject(struct supervisor *supervisor, const struct inject_fault *fault);
 
 #endif
