@@ -63,7 +63,7 @@ static void book_change(void *context, const struct pagehash_change *change)
 	box->area->changes[box->changes++ % box->area->changes_size] = *change;
 }
 
-static result fill_digests(struct ballot_box *box, struct vote_record *record)
+static result fill_state(struct ballot_box *box, struct vote_record *record)
 {
 	struct digest *digests = record->ballot.digests;
 	struct bytes_writer writer = bytes_writer_over(record->devices, sizeof(record->devices));
@@ -73,20 +73,39 @@ static result fill_digests(struct ballot_box *box, struct vote_record *record)
 	if (writer.overflow)
 		return fail(STATUS_FAILED, "the devices' state needs more than %zu bytes", sizeof(record->devices));
 	record->devices_size = (uint32_t)writer.used;
-	TRY(machine_collect_dirty(box->machine, box->dirty));
-	pagehash_update(&box->pages, box->dirty, book_change, box);
 	digests[VOTE_CPU] = digest_of(&box->digests, DIGEST_CPU, record->number, &record->cpu, sizeof(record->cpu));
 	digests[VOTE_DEVICES] =
 		digest_of(&box->digests, DIGEST_DEVICES, record->number, record->devices, record->devices_size);
-	digests[VOTE_RAM] = pagehash_digest(&box->pages);
-	digests[VOTE_EXITS] = digest_exits(box, record);
 	return OK;
+}
+
+static result fill_digests(struct ballot_box *box, struct vote_record *record)
+{
+	TRY(fill_state(box, record));
+	TRY(machine_collect_dirty(box->machine, box->dirty));
+	pagehash_update(&box->pages, box->dirty, book_change, box);
+	record->ballot.digests[VOTE_RAM] = pagehash_digest(&box->pages);
+	record->ballot.digests[VOTE_EXITS] = digest_exits(box, record);
+	return OK;
+}
+
+static struct vote_record *slot_of(struct ballot_box *box, uint64_t number)
+{
+	return &box->area->control->records[number % CONTROL_VOTE_SLOTS];
+}
+
+/* The record stands where the supervisor looks for it before its number does. */
+static void publish(struct ballot_box *box, struct vote_record *record)
+{
+	record->crc = vote_record_crc(record);
+	box->area->control->statistics.pages_hashed = box->pages.hashed;
+	box->votes = record->number + 1;
+	atomic_store_explicit(&box->area->control->votes, box->votes, memory_order_release);
 }
 
 result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts)
 {
-	struct control *control = box->area->control;
-	struct vote_record *record = &control->records[box->votes % CONTROL_VOTE_SLOTS];
+	struct vote_record *record = slot_of(box, box->votes);
 
 	memset(record, 0, sizeof(*record));
 	*record = *facts;
@@ -99,9 +118,49 @@ result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts)
 	else
 		box->voted_position = record->position;
 	record->changes_end = box->changes;
-	record->crc = vote_record_crc(record);
-	control->statistics.pages_hashed = box->pages.hashed;
-	box->votes++;
-	atomic_store_explicit(&control->votes, box->votes, memory_order_release);
+	publish(box, record);
 	return OK;
+}
+
+result ballot_box_refresh(struct ballot_box *box)
+{
+	TRY(machine_collect_dirty(box->machine, box->dirty));
+	pagehash_update(&box->pages, box->dirty, NULL, NULL);
+	return OK;
+}
+
+result ballot_box_take_over(struct ballot_box *box, const struct vote_record *other)
+{
+	struct vote_record *record = slot_of(box, other->number);
+
+	/* A checkpoint's record may be this very slot's. */
+	memmove(record, other, sizeof(*record));
+	record->changes_begin = record->changes_end = box->changes;
+	record->output_host_ns = 0;
+	TRY(fill_state(box, record));
+	record->ballot.digests[VOTE_RAM] = pagehash_digest(&box->pages);
+	if (memcmp(&record->ballot, &other->ballot, sizeof(record->ballot)) != 0)
+		return fail(STATUS_FAILED, "the state of vote %llu that was taken over is not what was voted",
+			    (unsigned long long)other->number);
+	box->voted_position = record->position;
+	box->votes = record->number + 1;
+	return OK;
+}
+
+void ballot_box_publish(struct ballot_box *box, uint64_t tape_at, uint32_t epoch)
+{
+	struct vote_record *record = slot_of(box, box->votes - 1);
+
+	record->tape_at = tape_at;
+	record->epoch = epoch;
+	publish(box, record);
+}
+
+void ballot_box_scrub(struct ballot_box *box, uint64_t page, uint64_t count)
+{
+	uint64_t pages = ram_pages(box->machine->ram);
+
+	for (uint64_t i = 0; i < count; i++, page = (page + 1) % pages)
+		box->dirty[page / 64] |= 1ull << (page % 64);
+	box->area->control->statistics.pages_scrubbed += count;
 }

@@ -38,4 +38,18 @@ void ballot_box_log_exit(struct ballot_box *box);
  * knows (position, cause, end, inputs); everything else is filled in. */
 must_check result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts);
 
+/* Brings the hash table up to date with memory, outside of a vote. */
+must_check result ballot_box_refresh(struct ballot_box *box);
+
+/* After the machine has taken over the state that another one voted as `other`: casts that vote from this machine's
+ * own state and goes on from there. What it did not go through itself (exits, output) is the other's. Errors: its
+ * own state is not what was voted. */
+must_check result ballot_box_take_over(struct ballot_box *box, const struct vote_record *other);
+
+/* Publishes the record that ballot_box_take_over made, with what it says of this replica's way on. */
+void ballot_box_publish(struct ballot_box *box, uint64_t tape_at, uint32_t epoch);
+
+/* Hashes `count` pages from `page` on again at the next vote, though nobody is known to have written them. */
+void ballot_box_scrub(struct ballot_box *box, uint64_t page, uint64_t count);
+
 #endif

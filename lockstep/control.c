@@ -9,7 +9,7 @@
 enum { ALIGNMENT = 4096, CHANGES_MIN = 4096 };
 
 struct area_layout {
-	uint64_t exit_log, tape, outbox, page_hashes, changes, changes_size, end;
+	uint64_t exit_log, tape, tape_mirror, outbox, page_hashes, changes, changes_size, end;
 };
 
 static uint64_t aligned(uint64_t size)
@@ -23,7 +23,8 @@ static struct area_layout layout_of(uint64_t pages)
 
 	layout.exit_log = aligned(sizeof(struct control));
 	layout.tape = layout.exit_log + aligned(CONTROL_EXIT_LOG * sizeof(struct exit_record));
-	layout.outbox = layout.tape + CONTROL_TAPE_SIZE;
+	layout.tape_mirror = layout.tape + CONTROL_TAPE_SIZE;
+	layout.outbox = layout.tape_mirror + CONTROL_TAPE_SIZE;
 	layout.page_hashes = layout.outbox + CONTROL_OUTBOX_SIZE;
 	layout.changes = layout.page_hashes + aligned(pages * sizeof(struct digest));
 	layout.end = layout.changes + aligned(layout.changes_size * sizeof(struct pagehash_change));
@@ -51,6 +52,7 @@ result area_map(struct area *area, int fd, uint64_t pages, bool writable)
 		.size = layout.end,
 		.control = memory,
 		.tape = { base + layout.tape, CONTROL_TAPE_SIZE },
+		.tape_mirror = { base + layout.tape_mirror, CONTROL_TAPE_SIZE },
 		.outbox = { base + layout.outbox, CONTROL_OUTBOX_SIZE },
 		.exit_log = (struct exit_record *)(void *)(base + layout.exit_log),
 		.page_hashes = (struct digest *)(void *)(base + layout.page_hashes),
@@ -123,6 +125,7 @@ const char *vote_cause_name(enum vote_cause cause)
 		[VOTE_CAUSE_OUTPUT] = "output",
 		[VOTE_CAUSE_BACKLOG] = "backlog",
 		[VOTE_CAUSE_END] = "shutdown",
+		[VOTE_CAUSE_REQUEST] = "request",
 	};
 
 	return cause < VOTE_CAUSES && names[cause] ? names[cause] : "unknown";

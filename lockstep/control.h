@@ -14,15 +14,17 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "base/checked_word.h"
 #include "base/ring.h"
 #include "lockstep/digest.h"
+#include "lockstep/inject_fault.h"
 #include "lockstep/pagehash.h"
 #include "lockstep/vote.h"
 #include "vmm/exits.h"
 #include "vmm/registers.h"
 
 #define CONTROL_MAGIC 0x7E5CE701u
-#define CONTROL_VERSION 1u
+#define CONTROL_VERSION 2u
 
 enum {
 	CONTROL_VOTE_SLOTS = 16,        /* vote records that are kept, a power of two */
@@ -35,6 +37,7 @@ enum {
 	CONTROL_OUTPUT_PER_VOTE = CONTROL_OUTBOX_SIZE / 4,
 	CONTROL_INPUT_SIZE = 1 << 16,
 	CONTROL_FAILURE_SIZE = 1024,
+	CONTROL_LEADERSHIPS = 16,       /* leaderships that are kept, a power of two */
 };
 
 /* Why a vote point was set. The numbers are part of the tape's byte format. */
@@ -43,6 +46,7 @@ enum vote_cause {
 	VOTE_CAUSE_OUTPUT = 2,   /* output waits to leave */
 	VOTE_CAUSE_BACKLOG = 3,  /* a log would overflow */
 	VOTE_CAUSE_END = 4,      /* the machine stopped */
+	VOTE_CAUSE_REQUEST = 5,  /* the supervisor asked for one, to repair a replica there */
 	VOTE_CAUSES
 };
 const char *vote_cause_name(enum vote_cause cause);
@@ -57,7 +61,8 @@ enum machine_end {
 	END_DEAD_HALT = 5 /* halted with interrupts off */
 };
 
-/* What a replica says at a vote point. All but the last four members must be equal in equal replicas. */
+/* What a replica says at a vote point. What stands before the ballot, and cpu and devices, must be equal in equal
+ * replicas; the rest is its own. */
 struct vote_record {
 	uint64_t number; /* 0, 1, ... */
 	uint64_t position;
@@ -68,6 +73,7 @@ struct vote_record {
 	uint64_t output_end;     /* offset into the outbox up to which output is voted */
 	uint64_t console_taken;  /* inputs consumed so far */
 	uint64_t buttons_taken;
+	uint64_t halted; /* 1: the guest has halted and waits for an interrupt */
 	struct vote_ballot ballot;
 	struct cpu_state cpu;
 	uint32_t devices_size;
@@ -76,6 +82,9 @@ struct vote_record {
 	uint64_t changes_begin; /* page hash changes of this vote: offsets into the ring of changes, in entries */
 	uint64_t changes_end;
 	uint64_t output_host_ns; /* host time at which the oldest output of this vote was made, 0: none */
+	uint64_t tape_at;  /* offset into the leader's tape just behind what led here */
+	uint32_t epoch;    /* of that leader: see struct leadership */
+	uint32_t core;     /* of the host, that the replica ran on last */
 	uint32_t crc;            /* CRC-32 of everything above */
 };
 
@@ -84,6 +93,8 @@ enum replica_state {
 	REPLICA_RUNNING = 1,
 	REPLICA_ENDED = 2,
 	REPLICA_FAILED = 3, /* `failure` tells why */
+	REPLICA_JOINING = 4,  /* copies memory while the others run */
+	REPLICA_JOINABLE = 5, /* has most of it, and waits for a vote at which to join */
 };
 
 /* Counted by the replica itself; read by the supervisor for statistics only. */
@@ -101,6 +112,10 @@ struct replica_statistics {
 	uint64_t signals;      /* interrupted runs */
 	uint64_t unassigned;   /* accesses to addresses without a device */
 	uint64_t input_faults; /* implausible or damaged tape entries */
+	uint64_t pages_scrubbed; /* hashed again though nobody wrote them */
+	uint64_t pages_copied;   /* from donors */
+	uint64_t injected;       /* faults committed on purpose */
+	uint64_t injected_ns;    /* host time of the last one */
 };
 
 /* The beginning of a replica's area. Members are grouped by who waits on them. */
@@ -108,14 +123,23 @@ struct control {
 	uint32_t magic;
 	uint32_t version;
 	_Alignas(64) _Atomic uint32_t sequence; /* moves when `reached` or the tape moved and somebody waits */
-	_Atomic uint64_t reached;               /* positions reached */
-	_Atomic uint64_t tape_written;          /* bytes; by the leader */
+	_Atomic uint64_t reached;               /* positions reached; a checked word */
+	_Atomic uint64_t closed;                /* the position whose inputs are all on the tape; a checked word */
+	_Atomic uint64_t tape_written;          /* bytes; by the leader; a checked word */
 	_Alignas(64) _Atomic uint32_t waiting;  /* a follower sleeps until its leader has reached wake_at */
 	_Atomic uint64_t wake_at;
 	_Atomic uint64_t tape_read; /* bytes; by a follower */
 	_Alignas(64) _Atomic uint64_t votes; /* records published */
 	_Atomic uint64_t output_written;     /* bytes in the outbox, including what is not voted yet */
 	_Atomic uint32_t state;              /* enum replica_state */
+	_Atomic uint32_t epoch;              /* the leadership that is followed */
+	_Atomic uint32_t order_done;         /* serial of the last order that was carried out */
+	_Atomic uint32_t complaint;          /* 1: the tape does not fit, `failure` tells why; 0: it does */
+	_Atomic uint32_t injection_done;     /* serial of the last fault that was taken on purpose */
+	_Atomic uint64_t beats;              /* moves while the replica is alive */
+	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
+	uint64_t complaint_position;
+	uint64_t complaint_tape_at;
 	char failure[CONTROL_FAILURE_SIZE];
 	uint32_t failure_status;
 	_Alignas(64) struct replica_statistics statistics;
@@ -128,6 +152,41 @@ enum supervisor_command {
 	COMMAND_END = 1, /* leave in good order */
 };
 
+/* How a leadership begins, where the one before ends. */
+enum leadership_begin {
+	LEADERSHIP_AT_VOTE = 1,  /* at vote `vote`; what is on the old tape behind it is void */
+	LEADERSHIP_AT_TAPE_END = 2, /* where the old tape ends: at `tape_end`, position `reached_end` reached */
+};
+
+/* Who leads, and from where on. Leaderships are numbered, and every replica goes through all of them in order. */
+struct leadership {
+	uint32_t leader;
+	uint32_t begin; /* enum leadership_begin */
+	uint64_t vote;
+	uint64_t tape_end;
+	uint64_t reached_end;
+	uint64_t tape_base; /* where the new leader's tape begins */
+};
+
+/* What one replica is told to do besides running. */
+enum order_kind {
+	ORDER_RESYNC = 1,   /* take over the donor's state at vote `vote`, and publish that as one's own vote */
+	ORDER_ROLLBACK = 2, /* go back to one's own checkpoint of vote `vote`, and publish that as one's vote */
+};
+
+struct order {
+	_Atomic uint32_t serial; /* moves with each order; carried out when control.order_done is the same */
+	uint32_t kind;
+	uint32_t donor;
+	uint64_t vote;
+};
+
+/* A fault that a replica is to commit on purpose. */
+struct injection {
+	_Atomic uint32_t serial; /* moves with each; taken when control.injection_done is the same */
+	struct inject_fault fault;
+};
+
 /* The supervisor's page. */
 struct supervisor_page {
 	uint32_t magic;
@@ -135,7 +194,14 @@ struct supervisor_page {
 	_Alignas(64) _Atomic uint32_t sequence; /* moves with everything below */
 	_Atomic uint32_t command;               /* enum supervisor_command */
 	_Atomic uint32_t live;                  /* bit i: replica i takes part */
-	_Atomic uint32_t leader;
+	_Atomic uint32_t hold;                  /* bit i: replica i stands still at its vote, for others to copy it */
+	_Atomic uint32_t epoch;                 /* number of the last leadership */
+	_Atomic uint32_t vote_request;          /* moves when the supervisor wants a vote soon */
+	_Atomic uint64_t probe;                 /* followers may enter this position's segment before its end is known */
+	_Atomic uint32_t attention[VOTE_REPLICAS_MAX]; /* moves when there is something for that replica */
+	struct leadership leaderships[CONTROL_LEADERSHIPS];
+	struct order orders[VOTE_REPLICAS_MAX];
+	struct injection injections[VOTE_REPLICAS_MAX];
 	_Atomic uint64_t verdicts;        /* votes decided; all below have a majority */
 	_Atomic uint64_t output_released; /* bytes of the outbox stream */
 	_Atomic uint64_t console_written; /* bytes of console input so far */
@@ -149,6 +215,7 @@ struct area {
 	uint64_t size;
 	struct control *control;
 	struct ring tape;
+	struct ring tape_mirror; /* the same again: a damaged entry is read here */
 	struct ring outbox;
 	struct exit_record *exit_log;     /* CONTROL_EXIT_LOG records; that of position p at p modulo it */
 	struct digest *page_hashes;       /* one a page */

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lockstep/cores.h"
 #include "lockstep/inject.h"
+#include "lockstep/service.h"
 #include "vmm/boot.h"
 
 struct machine_options {
@@ -19,7 +21,13 @@ struct machine_options {
 	uint64_t memory;          /* bytes */
 	unsigned replicas;        /* 1, 2, 3 or 5 */
 	uint64_t vote_interval;   /* ns */
-	uint64_t watchdog;        /* ns without a ballot after which a replica is taken for hung */
+	uint64_t watchdog;        /* ns without a sign of life after which a replica is taken for hung */
+	uint64_t scrub;           /* bytes/s of memory that nobody wrote to hash again, 0: none */
+	struct cores_policy cores;
+	const char *reports;      /* folder for reports of a machine that was stopped */
+	int argc;                 /* the command line that was given, to be repeated */
+	char **argv;
+	const struct service *service; /* management, or NULL */
 	const char *console;      /* see devices/host/console.h */
 	const char *statistics;   /* path of the JSON file, or NULL */
 	bool check_ram;           /* compare all memory page by page at the end */

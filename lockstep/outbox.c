@@ -9,9 +9,16 @@ void outbox_init(struct outbox *outbox, struct ring ring, _Atomic uint64_t *writ
 	*outbox = (struct outbox){ .ring = ring, .written = written };
 }
 
+void outbox_restart(struct outbox *outbox, uint64_t voted)
+{
+	outbox->voted = outbox->end = voted;
+	outbox->gathered = 0;
+	atomic_store_explicit(outbox->written, voted, memory_order_release);
+}
+
 static void close_record(struct outbox *outbox)
 {
-	uint64_t at = atomic_load_explicit(outbox->written, memory_order_relaxed);
+	uint64_t at = outbox->end;
 	uint8_t bytes[OUTBOX_HEADER_SIZE];
 	struct bytes_writer header = bytes_writer_over(bytes, sizeof(bytes));
 
@@ -23,7 +30,8 @@ static void close_record(struct outbox *outbox)
 	bytes_put_u64(&header, outbox->position);
 	ring_put(&outbox->ring, at, bytes, sizeof(bytes));
 	ring_put(&outbox->ring, at + sizeof(bytes), outbox->data, outbox->gathered);
-	atomic_store_explicit(outbox->written, at + sizeof(bytes) + outbox->gathered, memory_order_release);
+	outbox->end = at + sizeof(bytes) + outbox->gathered;
+	atomic_store_explicit(outbox->written, outbox->end, memory_order_release);
 	outbox->gathered = 0;
 }
 
@@ -45,14 +53,14 @@ void outbox_put(struct outbox *outbox, enum output_channel channel, uint64_t pos
 
 uint64_t outbox_pending(const struct outbox *outbox)
 {
-	return atomic_load_explicit(outbox->written, memory_order_relaxed) - outbox->voted + outbox->gathered;
+	return outbox->end - outbox->voted + outbox->gathered;
 }
 
 struct digest outbox_vote(struct outbox *outbox, struct digest_context *digests, uint64_t number)
 {
 	close_record(outbox);
 
-	uint64_t end = atomic_load_explicit(outbox->written, memory_order_relaxed);
+	uint64_t end = outbox->end;
 
 	invariant(end - outbox->voted <= outbox->ring.size);
 	digest_begin(digests, DIGEST_OUTPUT, number);

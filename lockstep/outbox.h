@@ -20,7 +20,8 @@ enum { OUTBOX_HEADER_SIZE = 16, OUTBOX_DATA_MAX = 4096 };
 /* The writing side, in a replica. Small outputs to the same channel are gathered into one record. */
 struct outbox {
 	struct ring ring;
-	_Atomic uint64_t *written;
+	_Atomic uint64_t *written; /* for others to see */
+	uint64_t end;          /* the stream's end */
 	uint64_t voted;        /* stream offset at the last vote point */
 	enum output_channel channel;
 	uint64_t position;     /* at which the gathered bytes began */
@@ -30,6 +31,9 @@ struct outbox {
 
 /* Starts an empty outbox; `written` is the stream's end, in the area that the ring is in. */
 void outbox_init(struct outbox *outbox, struct ring ring, _Atomic uint64_t *written);
+
+/* Starts again as a stream that has been voted up to offset `voted`, with nothing behind it. */
+void outbox_restart(struct outbox *outbox, uint64_t voted);
 
 /* Takes output made at `position`. There must be room: see outbox_pending. */
 void outbox_put(struct outbox *outbox, enum output_channel channel, uint64_t position, const void *data,

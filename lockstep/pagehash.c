@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* Pages between two signs of life: some milliseconds, even where a hash is emulated. */
+enum { ALIVE_EVERY = 128 };
+
 void pagehash_init(struct pagehash *hash, struct digest_context *digests, const struct ram *ram,
 		   struct digest *table)
 {
@@ -37,6 +40,8 @@ static void update_page(struct pagehash *hash, uint64_t page, pagehash_changed *
 	};
 
 	hash->hashed++;
+	if (hash->alive && hash->hashed % ALIVE_EVERY == 0)
+		hash->alive(hash->alive_context);
 	if (memcmp(&change.hash, &hash->table[page], sizeof(change.hash)) == 0)
 		return;
 	hash->sum += as_number(&change.hash) - as_number(&hash->table[page]);
@@ -54,6 +59,19 @@ void pagehash_update(struct pagehash *hash, uint64_t *bitmap, pagehash_changed *
 			update_page(hash, i * 64 + (uint64_t)__builtin_ctzll(word), changed, context);
 		bitmap[i] = 0;
 	}
+}
+
+struct digest pagehash_replace(struct pagehash *hash, uint64_t page)
+{
+	update_page(hash, page, NULL, NULL);
+	return hash->table[page];
+}
+
+void pagehash_recount(struct pagehash *hash)
+{
+	hash->sum = 0;
+	for (uint64_t page = 0; page < ram_pages(hash->ram); page++)
+		hash->sum += as_number(&hash->table[page]);
 }
 
 struct digest pagehash_digest(const struct pagehash *hash)

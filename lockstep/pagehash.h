@@ -29,6 +29,8 @@ struct pagehash {
 	struct digest *table; /* one hash a page; not owned */
 	unsigned __int128 sum;
 	uint64_t hashed;      /* pages hashed so far */
+	void (*alive)(void *context); /* called now and then while many pages are hashed; may be NULL */
+	void *alive_context;
 };
 
 /* Starts with memory that is all zero; `table` has ram_pages entries, zero too. */
@@ -40,6 +42,12 @@ struct digest pagehash_of(struct digest_context *digests, uint64_t page, const u
 
 /* Hashes again every page in `bitmap`, and empties it. */
 void pagehash_update(struct pagehash *hash, uint64_t *bitmap, pagehash_changed *changed, void *context);
+
+/* Hashes one page again and books the result; gives it. */
+struct digest pagehash_replace(struct pagehash *hash, uint64_t page);
+
+/* Sums up the whole table: whatever became of it, the digest is that of what it says. */
+void pagehash_recount(struct pagehash *hash);
 
 /* The sum, as a digest of all memory. */
 struct digest pagehash_digest(const struct pagehash *hash);

@@ -4,56 +4,25 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/attend.h"
 #include "lockstep/ballot.h"
 #include "lockstep/control.h"
 #include "lockstep/inject.h"
 #include "lockstep/outbox.h"
 #include "lockstep/replica_config.h"
+#include "lockstep/replica_state.h"
 #include "lockstep/source.h"
 #include "vmm/boot.h"
 #include "vmm/machine.h"
-
-/* A replica that waits for a verdict looks up at least so often. */
-#define VERDICT_LOOK_NS (100 * NS_PER_MS)
-
-struct replica {
-	struct replica_config config;
-	struct area own;
-	struct area peers[VOTE_REPLICAS_MAX];
-	struct supervisor_page *supervisor;
-	struct ram ram;
-	struct board *board;
-	struct machine machine;
-	struct outbox outbox;
-	struct ballot_box box;
-	union {
-		struct source_live live;
-		struct source_tape tape;
-	} sources;
-	struct source *source;
-	bool leads;
-
-	enum machine_end end;
-	uint64_t end_value;
-	bool end_voted;
-	uint64_t console_taken;
-	uint64_t buttons_taken;
-	uint64_t output_host_ns; /* when the oldest output since the last vote was made */
-	bool moved;              /* the next exit is at hand already */
-	bool leave;
-};
-
-static struct replica_statistics *statistics(struct replica *replica)
-{
-	return &replica->own.control->statistics;
-}
 
 /* --- what the devices ask for --- */
 
@@ -95,59 +64,33 @@ static void on_request(void *context, enum board_request request, uint32_t argum
 
 /* --- votes --- */
 
-static void ring_doorbell(const struct replica *replica)
+/* Adds pages that nobody is known to have written to those of the next vote, as many as are due: memory that rots is
+ * found by that, and repaired like any other difference. */
+static void scrub(struct replica *replica)
 {
-	const uint64_t one = 1;
-	ssize_t written = write(replica->config.doorbell_fd, &one, sizeof(one));
+	uint64_t pages = ram_pages(&replica->ram);
+	uint64_t now = clock_monotonic_ns();
+	uint64_t due;
 
-	(void)written; /* full means that the supervisor has been rung already */
-}
-
-/* Whether this replica may go on after its vote: a follower after the verdict, the leader within its backlog. */
-static bool may_go_on(struct replica *replica)
-{
-	uint64_t verdicts = atomic_load_explicit(&replica->supervisor->verdicts, memory_order_acquire);
-	uint64_t released = atomic_load_explicit(&replica->supervisor->output_released, memory_order_acquire);
-	uint64_t votes = replica->box.votes;
-	uint64_t backlog = votes - verdicts;
-	uint64_t exits_unsettled;
-
-	if (backlog == 0)
-		return replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
-	if (!replica->leads || replica->end != END_RUNNING || backlog >= CONTROL_VOTE_BACKLOG)
-		return false;
-	/* The logs of every vote without a verdict must stay readable. */
-	exits_unsettled = replica->machine.position -
-			  replica->own.control->records[verdicts % CONTROL_VOTE_SLOTS].position;
-	return exits_unsettled <= CONTROL_EXIT_LOG / 4 &&
-	       replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
-}
-
-static void wait_for_verdict(struct replica *replica)
-{
-	uint64_t begin;
-
-	if (may_go_on(replica))
+	if (replica->config.scrub == 0 || !replica->box.compared)
 		return;
-	begin = clock_monotonic_ns();
-	for (;;) {
-		uint32_t sequence = atomic_load(&replica->supervisor->sequence);
-
-		if (may_go_on(replica))
-			break;
-		if (atomic_load(&replica->supervisor->command) == COMMAND_END) {
-			replica->leave = true;
-			break;
-		}
-		futex_wait(&replica->supervisor->sequence, sequence, VERDICT_LOOK_NS);
-	}
-	statistics(replica)->wait_ns += clock_monotonic_ns() - begin;
+	if (replica->scrub_since == 0)
+		replica->scrub_since = now;
+	due = (uint64_t)((unsigned __int128)(now - replica->scrub_since) * replica->config.scrub / RAM_PAGE_SIZE /
+			 NS_PER_S);
+	if (due == 0)
+		return;
+	due = due < pages ? due : pages;
+	ballot_box_scrub(&replica->box, replica->scrub_at, due);
+	replica->scrub_at = (replica->scrub_at + due) % pages;
+	replica->scrub_since = now;
 }
 
 static result cast_vote(struct replica *replica, enum vote_cause cause)
 {
 	const uint64_t begin = clock_monotonic_ns();
-	const struct vote_record facts = {
+	unsigned core = 0;
+	struct vote_record facts = {
 		.position = replica->machine.position,
 		.cause = cause,
 		.end = replica->end,
@@ -155,29 +98,39 @@ static result cast_vote(struct replica *replica, enum vote_cause cause)
 		.guest_ns = board_now(replica->board),
 		.console_taken = replica->console_taken,
 		.buttons_taken = replica->buttons_taken,
+		.halted = replica->machine.halted,
 		.output_host_ns = replica->output_host_ns,
+		.tape_at = attend_tape_at(replica),
+		.epoch = replica->epoch,
 	};
 	uint64_t backlog;
 
+	if (getcpu(&core, NULL) == 0)
+		facts.core = core;
+	machine_vote_point(&replica->machine);
+	scrub(replica);
 	TRY(ballot_box_cast(&replica->box, &facts));
 	replica->output_host_ns = 0;
 	replica->end_voted = replica->end != END_RUNNING;
-	ring_doorbell(replica);
+	attend_ring(replica);
 	backlog = replica->box.votes - atomic_load(&replica->supervisor->verdicts);
-	if (backlog > statistics(replica)->backlog_max)
-		statistics(replica)->backlog_max = backlog;
-	statistics(replica)->vote_ns += clock_monotonic_ns() - begin;
-	wait_for_verdict(replica);
-	return OK;
+	if (backlog > replica_statistics_of(replica)->backlog_max)
+		replica_statistics_of(replica)->backlog_max = backlog;
+	replica_statistics_of(replica)->vote_ns += clock_monotonic_ns() - begin;
+	return attend_verdict(replica);
 }
 
+/* Where state cannot be taken from the machine, there is no vote, in no replica: the leader asks again later. */
 static result vote(struct replica *replica, enum vote_cause cause)
 {
 	bool settled = true;
 
 	/* At its end the machine's last instruction stays as it is. */
-	if (replica->end == END_RUNNING)
+	if (replica->end == END_RUNNING) {
+		if (!machine_can_vote(&replica->machine))
+			return OK;
 		TRY(machine_settle(&replica->machine, &settled));
+	}
 	if (settled)
 		return cast_vote(replica, cause);
 	replica->moved = true;
@@ -185,6 +138,14 @@ static result vote(struct replica *replica, enum vote_cause cause)
 }
 
 /* --- one position --- */
+
+static void beat(const struct replica *replica)
+{
+	_Atomic uint64_t *beats = &replica->own.control->beats;
+
+	/* Nobody else writes it. */
+	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
+}
 
 static struct source_view view_of(const struct replica *replica)
 {
@@ -205,38 +166,85 @@ static struct source_view view_of(const struct replica *replica)
 	};
 }
 
+/* Commits one fault; gives whether it is done with. */
+static result inject_one(struct replica *replica, const struct inject_fault *fault, bool *done)
+{
+	struct inject_context context = { .machine = &replica->machine, .area = &replica->own };
+	struct replica_statistics *statistics = replica_statistics_of(replica);
+	bool settled = true;
+	result r;
+
+	if (inject_needs_settled(fault))
+		TRY(machine_settle(&replica->machine, &settled));
+	*done = settled;
+	if (!settled) {
+		replica->moved = true;
+		return OK;
+	}
+	statistics->injected++;
+	statistics->injected_ns = clock_monotonic_ns();
+	r = inject_commit(fault, &context);
+	/* What is not there cannot be hit; the machine has nothing to do with it. */
+	if (failed(r))
+		log_warning("the fault at position %llu is not committed: %s",
+			 (unsigned long long)replica->machine.position, r.failure->message);
+	else
+		log_info("injected a fault at position %llu", (unsigned long long)replica->machine.position);
+	if (context.slow_factor > 0)
+		replica->slow_factor = context.slow_factor;
+	return OK;
+}
+
 static result inject_due(struct replica *replica)
 {
-	struct replica_config *config = &replica->config;
+	for (unsigned i = 0; i < replica->fault_count && !replica->moved;) {
+		const struct inject_fault fault = replica->faults[i];
+		bool done = false;
 
-	for (uint32_t i = 0; i < config->faults; i++) {
-		struct inject_fault *fault = &config->fault[i];
-		bool settled;
-
-		if (fault->replica != config->index || fault->position > replica->machine.position)
-			continue;
-		TRY(machine_settle(&replica->machine, &settled));
-		if (!settled) {
-			replica->moved = true;
-			return OK;
-		}
-		TRY(inject_commit(fault, &replica->machine));
-		log_info("injected a fault at position %llu", (unsigned long long)replica->machine.position);
-		fault->replica = VOTE_REPLICAS_MAX; /* once */
+		if (fault.position <= replica->machine.position)
+			TRY(inject_one(replica, &fault, &done));
+		if (done)
+			replica->faults[i] = replica->faults[--replica->fault_count];
+		else
+			i++;
 	}
+	return OK;
+}
+
+/* A source that fails is a tape that does not fit: the supervisor must judge that. */
+static result ask(struct replica *replica, bool for_time, struct input *input)
+{
+	const struct source_view view = view_of(replica);
+	const struct source_operations *operations = replica->source->operations;
+	result r = for_time ? operations->time(replica->source, &view, input) :
+			      operations->next(replica->source, &view, input);
+
+	input->kind = failed(r) ? INPUT_ATTENTION : input->kind;
+	if (failed(r))
+		TRY(attend_complain(replica, r.failure->message));
+	else if (input->kind == INPUT_ATTENTION)
+		TRY(attend(replica));
+	if (input->kind == INPUT_LEAVE)
+		replica->leave = true;
 	return OK;
 }
 
 /* Takes inputs until the position is closed. */
 static result take_inputs(struct replica *replica)
 {
-	if (replica->config.faults > 0)
-		TRY(inject_due(replica));
 	while (!replica->moved && !replica->leave) {
-		const struct source_view view = view_of(replica);
 		struct input input;
 
-		TRY(replica->source->operations->next(replica->source, &view, &input));
+		if (replica->rejoined) {
+			replica->rejoined = false;
+			TRY(attend_verdict(replica));
+			continue;
+		}
+		if (replica->fault_count > 0)
+			TRY(inject_due(replica));
+		if (replica->moved)
+			return OK;
+		TRY(ask(replica, false, &input));
 		switch (input.kind) {
 		case INPUT_CLOSED:
 			return OK;
@@ -255,30 +263,44 @@ static result take_inputs(struct replica *replica)
 			TRY(vote(replica, (enum vote_cause)input.value));
 			break;
 		case INPUT_LEAVE:
-			replica->leave = true;
+		case INPUT_ATTENTION:
 			break;
 		}
 	}
 	return OK;
 }
 
+/* Slow on purpose. */
+static void dawdle(const struct replica *replica, uint64_t segment_ns)
+{
+	if (replica->slow_factor > 1) {
+		uint64_t pause = segment_ns * (replica->slow_factor - 1);
+		const struct timespec span = { .tv_sec = (time_t)(pause / NS_PER_S),
+					       .tv_nsec = (long)(pause % NS_PER_S) };
+
+		(void)nanosleep(&span, NULL);
+	}
+}
+
 static result run_segment(struct replica *replica)
 {
-	enum machine_stop stop;
+	enum machine_stop stop = MACHINE_INTERRUPTED;
 	uint64_t begin = clock_monotonic_ns();
+	uint64_t spent;
 
+	checked_store(&replica->own.control->closed, replica->machine.position);
 	TRY(machine_prepare(&replica->machine));
-	for (;;) {
+	while (!replica->leave && !replica->rejoined) {
 		TRY(machine_run(&replica->machine, &stop));
 		if (stop == MACHINE_EXITED)
 			break;
-		statistics(replica)->signals++;
-		if (atomic_load(&replica->supervisor->command) == COMMAND_END) {
-			replica->leave = true;
-			break;
-		}
+		/* Kicked, somewhere inside the segment: by the supervisor, if by anybody. */
+		replica_statistics_of(replica)->signals++;
+		TRY(attend(replica));
 	}
-	statistics(replica)->guest_ns += clock_monotonic_ns() - begin;
+	spent = clock_monotonic_ns() - begin;
+	replica_statistics_of(replica)->guest_ns += spent;
+	dawdle(replica, spent);
 	return OK;
 }
 
@@ -298,15 +320,18 @@ static result handle_exit(struct replica *replica)
 	struct machine *machine = &replica->machine;
 	enum exit_outcome outcome;
 
-	atomic_store_explicit(&replica->own.control->reached, machine->position, memory_order_release);
-	statistics(replica)->exits[machine->exit.record.reason]++;
+	checked_store(&replica->own.control->reached, machine->position);
+	replica_statistics_of(replica)->exits[machine->exit.record.reason]++;
 	ballot_box_log_exit(&replica->box);
 	if (machine_exit_is_timed(machine)) {
-		const struct source_view view = view_of(replica);
-		uint64_t now;
+		struct input input;
 
-		TRY(replica->source->operations->time(replica->source, &view, &now));
-		board_advance(replica->board, now);
+		do
+			TRY(ask(replica, true, &input));
+		while (input.kind == INPUT_ATTENTION && !replica->leave && !replica->rejoined);
+		if (replica->leave || replica->rejoined)
+			return OK;
+		board_advance(replica->board, input.value);
 	}
 	TRY(machine_answer(machine, &outcome));
 	judge(replica, outcome);
@@ -315,15 +340,19 @@ static result handle_exit(struct replica *replica)
 
 static result replica_live(struct replica *replica)
 {
-	atomic_store(&replica->own.control->state, REPLICA_RUNNING);
+	if (replica->config.joins) {
+		TRY(attend_join(replica));
+	} else {
+		attend_begin(replica);
+		atomic_store(&replica->own.control->state, REPLICA_RUNNING);
+	}
 	while (!replica->leave) {
 		replica->moved = false;
+		beat(replica);
 		TRY(take_inputs(replica));
-		if (replica->leave)
-			break;
-		if (!replica->moved)
+		if (!replica->moved && !replica->leave)
 			TRY(run_segment(replica));
-		if (!replica->leave)
+		if (!replica->leave && !replica->rejoined)
 			TRY(handle_exit(replica));
 	}
 	return OK;
@@ -345,8 +374,14 @@ static result map_shared(struct replica *replica)
 			continue;
 		TRY(area_map(&replica->peers[i], config->peer_area_fds[i], pages, false));
 		TRY(area_check(&replica->peers[i], i));
+		TRY(ram_map(&replica->peer_rams[i], config->peer_ram_fds[i], config->memory, false));
 	}
 	return ram_map(&replica->ram, config->ram_fd, config->memory, true);
+}
+
+static void show_life(void *context)
+{
+	beat(context);
 }
 
 static result build_machine(struct replica *replica)
@@ -368,36 +403,21 @@ static result build_machine(struct replica *replica)
 	struct boot_source source = boot;
 	struct cpu_state entry;
 
+	memset(&entry, 0, sizeof(entry));
 	memcpy(source.seed, config->seed, sizeof(source.seed));
 	TRY(board_create(&replica->board, &board));
 	/* The files first: what is wrong with them is wrong on every host. */
-	TRY(boot_load(&replica->ram, &source, &entry));
+	if (!config->joins)
+		TRY(boot_load(&replica->ram, &source, &entry));
 	TRY(machine_create(&replica->machine, &replica->ram, replica->board, boot_needs_shim(source.kind)));
-	TRY(machine_import(&replica->machine, &entry, false));
+	if (!config->joins)
+		TRY(machine_import(&replica->machine, &entry, false));
 	outbox_init(&replica->outbox, replica->own.outbox, &replica->own.control->output_written);
-	return ballot_box_create(&replica->box, &replica->own, &replica->machine, &replica->outbox,
-				 config->digest_key, config->replicas > 1);
-}
-
-static void choose_source(struct replica *replica)
-{
-	const struct source_links links = {
-		.index = replica->config.index,
-		.replicas = replica->config.replicas,
-		.own = &replica->own,
-		.peers = replica->peers,
-		.supervisor = replica->supervisor,
-		.host_zero = replica->config.host_zero,
-	};
-
-	replica->leads = atomic_load(&replica->supervisor->leader) == replica->config.index;
-	if (replica->leads) {
-		source_live_init(&replica->sources.live, &links, replica->config.vote_interval);
-		replica->source = &replica->sources.live.source;
-	} else {
-		source_tape_init(&replica->sources.tape, &links);
-		replica->source = &replica->sources.tape.source;
-	}
+	TRY(ballot_box_create(&replica->box, &replica->own, &replica->machine, &replica->outbox, config->digest_key,
+			      config->replicas > 1));
+	replica->box.pages.alive = show_life;
+	replica->box.pages.alive_context = replica;
+	return OK;
 }
 
 static result replica_start(struct replica *replica, int config_fd)
@@ -409,9 +429,10 @@ static result replica_start(struct replica *replica, int config_fd)
 	log_set_role(role);
 	log_set_verbose(replica->config.verbose != 0);
 	TRY(map_shared(replica));
-	TRY(build_machine(replica));
-	choose_source(replica);
-	return OK;
+	for (uint32_t i = 0; i < replica->config.faults; i++)
+		if (replica->config.fault[i].replica == replica->config.index && !replica->config.joins)
+			replica->faults[replica->fault_count++] = replica->config.fault[i];
+	return build_machine(replica);
 }
 
 static void replica_destroy(struct replica *replica)
@@ -420,8 +441,12 @@ static void replica_destroy(struct replica *replica)
 	machine_destroy(&replica->machine);
 	board_destroy(replica->board);
 	ram_unmap(&replica->ram);
-	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++) {
 		area_unmap(&replica->peers[i]);
+		if (replica->peer_rams[i].memory)
+			ram_unmap(&replica->peer_rams[i]);
+	}
+	checkpoint_destroy(&replica->checkpoint);
 	if (replica->supervisor)
 		fd_unmap(replica->supervisor, sizeof(*replica->supervisor));
 	area_unmap(&replica->own);
@@ -439,17 +464,24 @@ static void report_failure(struct replica *replica, const struct failure *failur
 	(void)snprintf(control->failure, sizeof(control->failure), "%s", failure->message);
 	control->failure_status = failure->status;
 	atomic_store(&control->state, REPLICA_FAILED);
-	ring_doorbell(replica);
+	attend_ring(replica);
+}
+
+static void on_kick(int signal_number)
+{
+	(void)signal_number;
 }
 
 int replica_main(int config_fd)
 {
+	const struct sigaction kick = { .sa_handler = on_kick };
 	/* Large, and zero at the start. */
 	struct replica *replica = calloc(1, sizeof(*replica));
 	int status = STATUS_OK;
 
-	/* Nobody outlives the supervisor; a terminal's ^C is for the supervisor alone. */
-	if (!replica || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || signal(SIGINT, SIG_IGN) == SIG_ERR) {
+	/* Nobody outlives the supervisor; a terminal's ^C is for the supervisor alone. Its kick only ends KVM_RUN. */
+	if (!replica || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || signal(SIGINT, SIG_IGN) == SIG_ERR ||
+	    sigaction(SIGUSR1, &kick, NULL) < 0) {
 		free(replica);
 		return STATUS_FAILED;
 	}
@@ -463,7 +495,7 @@ int replica_main(int config_fd)
 		report_failure(replica, r.failure);
 	} else {
 		if (replica->board)
-			statistics(replica)->unassigned = board_unassigned_accesses(replica->board);
+			replica_statistics_of(replica)->unassigned = board_unassigned_accesses(replica->board);
 		atomic_store(&replica->own.control->state, REPLICA_ENDED);
 	}
 	replica_destroy(replica);

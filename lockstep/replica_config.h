@@ -26,6 +26,8 @@ struct replica_config {
 	int64_t rtc_epoch;      /* Unix time at guest time 0 */
 	uint32_t kind;          /* enum boot_kind */
 	uint32_t verbose;
+	uint32_t joins;         /* 1: it joins a machine that runs, instead of booting one */
+	uint64_t scrub;         /* bytes/s of memory that nobody wrote to hash again, 0: none */
 	uint8_t digest_key[DIGEST_KEY_SIZE];
 	uint8_t seed[BOOT_SEED_SIZE];
 
@@ -33,6 +35,7 @@ struct replica_config {
 	int32_t ram_fd;
 	int32_t own_area_fd;                     /* writable */
 	int32_t peer_area_fds[VOTE_REPLICAS_MAX]; /* read-only; -1 for this replica */
+	int32_t peer_ram_fds[VOTE_REPLICAS_MAX];  /* read-only; -1 for this replica */
 	int32_t supervisor_fd;                   /* the supervisor's page, read-only */
 	int32_t doorbell_fd;                     /* eventfd: something was published */
 	int32_t kernel_fd;

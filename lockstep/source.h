@@ -22,6 +22,7 @@ enum input_kind {
 	INPUT_BUTTON,  /* the power button was pressed */
 	INPUT_VOTE,    /* a vote point, for `value`, an enum vote_cause */
 	INPUT_LEAVE,   /* the supervisor ends this replica */
+	INPUT_ATTENTION, /* the supervisor has something to say, or the leader's tape is at its end: then ask again */
 };
 
 struct input {
@@ -49,7 +50,8 @@ struct source_view {
 struct source;
 
 struct source_operations {
-	must_check result (*time)(struct source *source, const struct source_view *view, uint64_t *now);
+	/* INPUT_TIME, INPUT_LEAVE or INPUT_ATTENTION. An error of either: the tape does not fit this replica. */
+	must_check result (*time)(struct source *source, const struct source_view *view, struct input *input);
 	must_check result (*next)(struct source *source, const struct source_view *view, struct input *input);
 };
 
@@ -64,8 +66,15 @@ struct source_links {
 	struct area *own;
 	struct area *peers; /* `replicas` of them; that of this replica is not mapped */
 	const struct supervisor_page *supervisor;
+	const uint32_t *attention_seen; /* what supervisor->attention was when this replica looked last */
 	uint64_t host_zero; /* CLOCK_MONOTONIC ns at guest time 0 */
 };
+
+/* Whether the supervisor has something to say to this replica. */
+bool source_attention(const struct source_links *links);
+
+/* Tells the supervisor that this replica is alive. */
+void source_beat(const struct source_links *links);
 
 struct source_live {
 	struct source source; /* first */
@@ -76,6 +85,7 @@ struct source_live {
 	uint64_t next_vote;     /* host time */
 	uint64_t output_since;  /* host time at which the oldest output was seen, 0: none */
 	uint64_t voted_position; /* of the last vote point */
+	uint32_t request_seen;  /* the last vote that the supervisor asked for */
 };
 
 struct source_tape {
@@ -84,11 +94,21 @@ struct source_tape {
 	struct tape_reader tape;
 	const struct area *leader;
 	uint64_t wake_distance; /* positions to fall behind before a sleep ends */
+	uint64_t reached;       /* by the leader, as it was read last */
+	uint64_t reached_end;   /* where the tape ends (tape.ends), the leader had reached this position */
 };
 
-/* Starts the leader's source (`vote_interval` in ns), and that of a follower of links->supervisor->leader. `links`
- * is copied; what it points to must outlive the source. */
+/* Starts the leader's source (`vote_interval` in ns): its own tape goes on where it ends. `links` is copied; what it
+ * points to must outlive the source. */
 void source_live_init(struct source_live *live, const struct source_links *links, uint64_t vote_interval);
-void source_tape_init(struct source_tape *follower, const struct source_links *links);
+
+/* Starts the source of a follower of `leader`, from offset `at` of the leader's tape on. */
+void source_tape_init(struct source_tape *follower, const struct source_links *links, unsigned leader, uint64_t at);
+
+/* The leader is no more: its tape ends at offset `end`, where it had reached position `reached`. */
+void source_tape_set_end(struct source_tape *follower, uint64_t end, uint64_t reached);
+
+/* Whether a replica at `position` has taken everything that such a tape has for it. */
+bool source_tape_exhausted(const struct source_tape *follower, uint64_t position);
 
 #endif

@@ -10,7 +10,7 @@
  * bytes. */
 #define OUTPUT_DELAY_PART 10
 /* A halted leader looks around at least so often, whatever wakes it. */
-#define IDLE_LOOK_NS (1 * NS_PER_S)
+#define IDLE_LOOK_NS (100 * NS_PER_MS)
 /* While it waits for room on the tape. */
 #define ROOM_LOOK_NS (200 * NS_PER_US)
 
@@ -35,8 +35,8 @@ static uint64_t host_time(const struct source_live *live, const struct source_vi
 	return now > view->now ? now : view->now;
 }
 
-/* Wakes followers that asked for this position, or all that sleep. */
-static void wake_followers(struct source_live *live, bool all)
+/* Wakes followers that asked for `position`, or all that sleep. */
+static void wake_followers(struct source_live *live, uint64_t position, bool all)
 {
 	struct control *own = live->links.own->control;
 	bool wake = false;
@@ -48,8 +48,7 @@ static void wake_followers(struct source_live *live, bool all)
 			continue;
 		peer = live->links.peers[i].control;
 		if (atomic_load_explicit(&peer->waiting, memory_order_relaxed) &&
-		    (all || atomic_load_explicit(&peer->wake_at, memory_order_relaxed) <=
-				    atomic_load_explicit(&own->reached, memory_order_relaxed)))
+		    (all || atomic_load_explicit(&peer->wake_at, memory_order_relaxed) <= position))
 			wake = true;
 	}
 	if (wake)
@@ -64,7 +63,7 @@ static bool must_leave(const struct source_live *live)
 /* Bytes of the tape that some follower has not read yet. */
 static uint64_t tape_unread(const struct source_live *live)
 {
-	uint64_t written = atomic_load_explicit(live->tape.written, memory_order_relaxed);
+	uint64_t written = live->tape.at;
 	uint32_t alive = atomic_load_explicit(&live->links.supervisor->live, memory_order_acquire);
 	uint64_t unread = 0;
 
@@ -82,7 +81,14 @@ static uint64_t tape_unread(const struct source_live *live)
 	return unread;
 }
 
-static void wait_for_tape(struct source_live *live)
+/* A bit that flipped in what followers wait for is mended before the leader waits itself. */
+static void republish(const struct source_live *live, const struct source_view *view)
+{
+	checked_store(live->tape.written, live->tape.at);
+	checked_store(&live->links.own->control->reached, view->position);
+}
+
+static void wait_for_tape(struct source_live *live, const struct source_view *view)
 {
 	struct replica_statistics *statistics = &live->links.own->control->statistics;
 	uint64_t begin;
@@ -90,21 +96,24 @@ static void wait_for_tape(struct source_live *live)
 	if (tape_unread(live) <= live->tape.ring.size / 2)
 		return;
 	begin = clock_monotonic_ns();
-	while (tape_unread(live) > live->tape.ring.size / 2 && !must_leave(live)) {
+	while (tape_unread(live) > live->tape.ring.size / 2 && !must_leave(live) && !source_attention(&live->links)) {
 		const _Atomic uint32_t *word = &live->links.supervisor->sequence;
 
-		wake_followers(live, true);
+		republish(live, view);
+		source_beat(&live->links);
+		wake_followers(live, view->position, true);
 		futex_wait(word, atomic_load(word), ROOM_LOOK_NS);
 	}
 	statistics->wait_ns += clock_monotonic_ns() - begin;
 }
 
-static result live_time(struct source *source, const struct source_view *view, uint64_t *now)
+static result live_time(struct source *source, const struct source_view *view, struct input *input)
 {
 	struct source_live *live = as_live(source);
 
-	*now = host_time(live, view);
-	write_entry(live, TAPE_TIME, view->position, now, sizeof(*now));
+	input->kind = INPUT_TIME;
+	input->value = host_time(live, view);
+	write_entry(live, TAPE_TIME, view->position, &input->value, sizeof(input->value));
 	return OK;
 }
 
@@ -120,6 +129,9 @@ static enum vote_cause vote_due(struct source_live *live, const struct source_vi
 {
 	if (view->ended)
 		return view->end_voted ? 0 : VOTE_CAUSE_END;
+	if (atomic_load_explicit(&live->links.supervisor->vote_request, memory_order_acquire) != live->request_seen &&
+	    !vote_at_hand(live))
+		return VOTE_CAUSE_REQUEST;
 	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE)
 		return VOTE_CAUSE_BACKLOG;
 	if (view->output_pending > 0) {
@@ -142,8 +154,9 @@ static struct input ask_vote(struct source_live *live, const struct source_view 
 	live->next_vote = host + live->vote_interval;
 	live->output_since = 0;
 	live->voted_position = view->position;
+	live->request_seen = atomic_load(&live->links.supervisor->vote_request);
 	write_entry(live, TAPE_VOTE, view->position, &value, sizeof(value));
-	wake_followers(live, true);
+	wake_followers(live, view->position, true);
 	return (struct input){ .kind = INPUT_VOTE, .value = cause };
 }
 
@@ -185,8 +198,10 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 		until = live->output_since + live->output_delay;
 	if (view->position > live->voted_position && live->next_vote < until)
 		until = live->next_vote;
+	republish(live, view);
+	source_beat(&live->links);
 	/* Followers have nothing else to wait for now. */
-	wake_followers(live, true);
+	wake_followers(live, view->position, true);
 	if (until > begin)
 		futex_wait(&live->links.supervisor->sequence, sequence, until - begin);
 	statistics->halt_ns += clock_monotonic_ns() - begin;
@@ -198,8 +213,8 @@ static result live_next(struct source *source, const struct source_view *view, s
 
 	*input = (struct input){ .kind = INPUT_CLOSED };
 	if (live->links.replicas > 1) {
-		wait_for_tape(live);
-		wake_followers(live, false);
+		wait_for_tape(live, view);
+		wake_followers(live, view->position, false);
 	}
 	for (;;) {
 		/* Read before the looking around that it guards: what comes later ends the sleep. */
@@ -209,6 +224,10 @@ static result live_next(struct source *source, const struct source_view *view, s
 
 		if (must_leave(live)) {
 			input->kind = INPUT_LEAVE;
+			return OK;
+		}
+		if (source_attention(&live->links)) {
+			input->kind = INPUT_ATTENTION;
 			return OK;
 		}
 		if (cause != 0) {
@@ -241,9 +260,27 @@ void source_live_init(struct source_live *live, const struct source_links *links
 	*live = (struct source_live){
 		.source = { .operations = &live_operations },
 		.links = *links,
-		.tape = { .ring = links->own->tape, .written = &links->own->control->tape_written },
+		.tape = { .ring = links->own->tape,
+			  .mirror = links->own->tape_mirror,
+			  .written = &links->own->control->tape_written,
+			  .at = checked_load(&links->own->control->tape_written, 0) },
 		.vote_interval = vote_interval,
 		.output_delay = vote_interval / OUTPUT_DELAY_PART,
 		.next_vote = clock_monotonic_ns() + vote_interval,
+		.request_seen = atomic_load(&links->supervisor->vote_request),
 	};
+}
+
+bool source_attention(const struct source_links *links)
+{
+	return atomic_load_explicit(&links->supervisor->attention[links->index], memory_order_acquire) !=
+	       *links->attention_seen;
+}
+
+void source_beat(const struct source_links *links)
+{
+	_Atomic uint64_t *beats = &links->own->control->beats;
+
+	/* Nobody else writes it. */
+	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
 }

@@ -24,14 +24,15 @@ static bool must_leave(const struct source_tape *follower)
 	return atomic_load_explicit(&follower->links.supervisor->command, memory_order_acquire) == COMMAND_END;
 }
 
-static uint64_t leader_reached(const struct source_tape *follower)
+static uint64_t leader_reached(struct source_tape *follower)
 {
-	return atomic_load_explicit(&follower->leader->control->reached, memory_order_acquire);
+	follower->reached = checked_load(&follower->leader->control->reached, follower->reached);
+	return follower->reached;
 }
 
 static uint64_t tape_written(const struct source_tape *follower)
 {
-	return atomic_load_explicit(follower->tape.written, memory_order_acquire);
+	return checked_load(follower->tape.written, follower->tape.at);
 }
 
 /* Sleeps until the leader has gone on from `reached` and `written`. */
@@ -42,9 +43,13 @@ static void wait_for_leader(struct source_tape *follower, uint64_t reached, uint
 	uint32_t sequence = atomic_load(&leader->sequence);
 	uint64_t begin = clock_monotonic_ns();
 
+	source_beat(&follower->links);
+	/* Should a bit of it have flipped, the leader would wait for us. */
+	atomic_store_explicit(&own->tape_read, follower->tape.at, memory_order_release);
 	atomic_store(&own->wake_at, reached + follower->wake_distance);
 	atomic_store(&own->waiting, 1);
-	if (leader_reached(follower) == reached && tape_written(follower) == written)
+	if (leader_reached(follower) == reached && tape_written(follower) == written &&
+	    !source_attention(&follower->links))
 		futex_wait(&leader->sequence, sequence, *patience);
 	atomic_store(&own->waiting, 0);
 	own->statistics.wait_ns += clock_monotonic_ns() - begin;
@@ -53,8 +58,32 @@ static void wait_for_leader(struct source_tape *follower, uint64_t reached, uint
 		*patience = *patience * 2 < LOOK_NS ? *patience * 2 : LOOK_NS;
 }
 
+void source_tape_set_end(struct source_tape *follower, uint64_t end, uint64_t reached)
+{
+	follower->tape.ends = true;
+	follower->tape.end = end;
+	follower->reached_end = reached;
+}
+
+bool source_tape_exhausted(const struct source_tape *follower, uint64_t position)
+{
+	return follower->tape.ends && follower->tape.at >= follower->tape.end && position >= follower->reached_end;
+}
+
+/* What ends a wait, besides the leader. */
+static bool disturbed(const struct source_tape *follower, const struct source_view *view, struct input *input)
+{
+	if (must_leave(follower))
+		input->kind = INPUT_LEAVE;
+	else if (source_attention(&follower->links) || source_tape_exhausted(follower, view->position))
+		input->kind = INPUT_ATTENTION;
+	else
+		return false;
+	return true;
+}
+
 /* The next entry, which must be one of this position. */
-static result next_here(const struct source_tape *follower, const struct source_view *view,
+static result next_here(struct source_tape *follower, const struct source_view *view,
 			struct tape_entry *entry, bool *there)
 {
 	TRY(tape_peek(&follower->tape, entry, there));
@@ -88,35 +117,53 @@ static result check_time(struct source_tape *follower, const struct source_view 
 		    (unsigned long long)now, (unsigned long long)view->now, (unsigned long long)host);
 }
 
-static result tape_source_time(struct source *source, const struct source_view *view, uint64_t *now)
+static result tape_source_time(struct source *source, const struct source_view *view, struct input *input)
 {
 	struct source_tape *follower = as_tape(source);
-	struct tape_entry entry;
-	bool there;
+	uint64_t patience = CATCH_UP_NS;
 
-	/* The leader has reached the next position before we entered this segment, so the entry is there. */
-	TRY(next_here(follower, view, &entry, &there));
-	if (!there) {
-		uint64_t patience = CATCH_UP_NS;
+	for (;;) {
+		/* In this order: what the leader read at this position is on the tape before it reaches the next. */
+		uint64_t reached = leader_reached(follower);
+		uint64_t written = tape_written(follower);
+		struct tape_entry entry;
+		bool there;
 
-		while (!there && !must_leave(follower) && leader_reached(follower) <= view->position) {
-			wait_for_leader(follower, leader_reached(follower), tape_written(follower), &patience);
-			TRY(next_here(follower, view, &entry, &there));
+		TRY(next_here(follower, view, &entry, &there));
+		if (there && entry.kind == TAPE_TIME) {
+			input->kind = INPUT_TIME;
+			input->value = tape_entry_value(&entry);
+			TRY(check_time(follower, view, input->value));
+			consume(follower, &entry);
+			return OK;
 		}
-		if (!there && !must_leave(follower))
-			TRY(next_here(follower, view, &entry, &there));
+		if (disturbed(follower, view, input))
+			return OK;
+		if (there || reached > view->position)
+			return fail(STATUS_NO_MAJORITY,
+				    "this replica reads the clock at position %llu and its leader did not: they have "
+				    "diverged",
+				    (unsigned long long)view->position);
+		wait_for_leader(follower, reached, written, &patience);
 	}
-	if (must_leave(follower)) {
-		*now = view->now;
-		return OK;
-	}
-	if (!there || entry.kind != TAPE_TIME)
-		return fail(STATUS_NO_MAJORITY,
-			    "this replica reads the clock at position %llu and its leader did not: they have diverged",
-			    (unsigned long long)view->position);
-	*now = tape_entry_value(&entry);
-	TRY(check_time(follower, view, *now));
-	consume(follower, &entry);
+}
+
+/* The supervisor keeps what was typed until it is voted on: a leader that passes on something else is sick. */
+static result check_console(struct source_tape *follower, const struct source_view *view,
+			    const struct tape_entry *entry)
+{
+	const struct supervisor_page *page = follower->links.supervisor;
+	uint64_t waiting = atomic_load_explicit(&page->console_written, memory_order_acquire) - view->console_taken;
+	uint8_t typed[TAPE_CONSOLE_MAX];
+
+	if (entry->length > view->console_room)
+		return fail(STATUS_NO_MAJORITY, "the leader delivers %u key presses where there is room for %llu",
+			    entry->length, (unsigned long long)view->console_room);
+	if (waiting < entry->length || waiting > CONTROL_INPUT_SIZE)
+		return fail(STATUS_NO_MAJORITY, "the leader delivers key presses that nobody typed");
+	ring_read(page->console, CONTROL_INPUT_SIZE, view->console_taken, typed, entry->length);
+	if (memcmp(typed, entry->payload, entry->length) != 0)
+		return fail(STATUS_NO_MAJORITY, "the leader delivers other key presses than were typed");
 	return OK;
 }
 
@@ -132,13 +179,11 @@ static result to_input(struct source_tape *follower, const struct source_view *v
 		input->kind = INPUT_CONSOLE;
 		input->length = entry->length;
 		memcpy(input->data, entry->payload, entry->length);
-		if (entry->length > view->console_room)
-			return fail(STATUS_NO_MAJORITY,
-				    "the leader delivers %u key presses where there is room for %llu", entry->length,
-				    (unsigned long long)view->console_room);
-		return OK;
+		return check_console(follower, view, entry);
 	case TAPE_BUTTON:
 		input->kind = INPUT_BUTTON;
+		if (atomic_load(&follower->links.supervisor->buttons) <= view->buttons_taken)
+			return fail(STATUS_NO_MAJORITY, "the leader presses a power button that nobody pressed");
 		return OK;
 	case TAPE_VOTE:
 		input->kind = INPUT_VOTE;
@@ -152,6 +197,19 @@ static result to_input(struct source_tape *follower, const struct source_view *v
 	return fail(STATUS_NO_MAJORITY, "the tape has an entry of a kind that does not exist");
 }
 
+/*
+ * Whether the segment at hand may be entered: the leader has come to its end. Or, where the leader has been inside
+ * for suspiciously long, the supervisor wants to see whether we come out of it; all inputs must be known then.
+ */
+static bool segment_open(struct source_tape *follower, const struct source_view *view, uint64_t reached)
+{
+	const struct supervisor_page *page = follower->links.supervisor;
+
+	return reached > view->position ||
+	       (atomic_load_explicit(&page->probe, memory_order_acquire) == view->position && view->position > 0 &&
+		checked_load(&follower->leader->control->closed, 0) == view->position);
+}
+
 static result tape_source_next(struct source *source, const struct source_view *view, struct input *input)
 {
 	struct source_tape *follower = as_tape(source);
@@ -159,24 +217,23 @@ static result tape_source_next(struct source *source, const struct source_view *
 	uint64_t patience = CATCH_UP_NS;
 
 	for (;;) {
-		/* In this order: an entry of this position is on the tape before the next position is reached. */
+		/* In this order: an entry of this position is on the tape before the position is closed or left. */
 		uint64_t reached = leader_reached(follower);
+		bool open = segment_open(follower, view, reached);
 		uint64_t written = tape_written(follower);
 		struct tape_entry entry;
 		bool there;
 
-		if (must_leave(follower)) {
-			input->kind = INPUT_LEAVE;
-			return OK;
-		}
 		TRY(next_here(follower, view, &entry, &there));
-		if (there) {
+		if (there && !must_leave(follower)) {
 			TRY(to_input(follower, view, &entry, input));
 			consume(follower, &entry);
 			return OK;
 		}
-		if (reached > view->position && !view->must_wait && !view->ended) {
-			if (reached - view->position > statistics->lag_max)
+		if (disturbed(follower, view, input))
+			return OK;
+		if (open && !view->must_wait && !view->ended) {
+			if (reached > view->position && reached - view->position > statistics->lag_max)
 				statistics->lag_max = reached - view->position;
 			input->kind = INPUT_CLOSED;
 			return OK;
@@ -191,15 +248,17 @@ static result tape_source_next(struct source *source, const struct source_view *
 
 static const struct source_operations tape_operations = { .time = tape_source_time, .next = tape_source_next };
 
-void source_tape_init(struct source_tape *follower, const struct source_links *links)
+void source_tape_init(struct source_tape *follower, const struct source_links *links, unsigned leader, uint64_t at)
 {
-	const struct area *leader = &links->peers[atomic_load(&links->supervisor->leader)];
+	const struct area *area = &links->peers[leader];
 
 	*follower = (struct source_tape){
 		.source = { .operations = &tape_operations },
 		.links = *links,
-		.tape = { .ring = leader->tape, .written = &leader->control->tape_written },
-		.leader = leader,
+		.tape = { .ring = area->tape, .mirror = area->tape_mirror, .written = &area->control->tape_written,
+			  .at = at },
+		.leader = area,
 		.wake_distance = WAKE_DISTANCE,
 	};
+	atomic_store_explicit(&links->own->control->tape_read, at, memory_order_release);
 }

@@ -33,6 +33,23 @@ static result create_memories(struct member *member, uint64_t memory)
 	return ram_map(&member->ram, member->ram_fd, memory, false);
 }
 
+result member_reset(struct member *member, uint64_t memory)
+{
+	struct area area;
+
+	invariant(member->pid == 0);
+	/* A hole in a memfd reads as zeros, in every mapping of it (fallocate(2)). */
+	if (fallocate(member->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)memory) < 0 ||
+	    fallocate(member->area_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)member->area.size) < 0)
+		return fail_errno(STATUS_FAILED, errno, "cannot empty the memories of replica %u", member->index);
+	TRY(area_map(&area, member->area_fd, memory / RAM_PAGE_SIZE, true));
+	area_init(&area);
+	area_unmap(&area);
+	member->dissents = false;
+	member->why[0] = '\0';
+	return OK;
+}
+
 result member_create(struct member *member, unsigned index, uint64_t memory)
 {
 	*member = (struct member){ .index = index, .pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
@@ -56,8 +73,10 @@ static void inherit_all(const struct replica_config *config, int config_fd)
 {
 	inherit(config->ram_fd);
 	inherit(config->own_area_fd);
-	for (unsigned i = 0; i < config->replicas; i++)
+	for (unsigned i = 0; i < config->replicas; i++) {
 		inherit(config->peer_area_fds[i]);
+		inherit(config->peer_ram_fds[i]);
+	}
 	inherit(config->supervisor_fd);
 	inherit(config->doorbell_fd);
 	inherit(config->kernel_fd);
@@ -101,7 +120,6 @@ static result start_process(struct member *member, const struct replica_config *
 		member_kill(member);
 		return fail_errno(STATUS_FAILED, error, "cannot watch replica %u", member->index);
 	}
-	member->live = true;
 	return OK;
 }
 
@@ -117,18 +135,24 @@ result member_start(struct member *member, const struct member *members, const s
 	own.own_area_fd = member->area_fd;
 	own.supervisor_fd = -1;
 	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
-		own.peer_area_fds[i] = -1;
-	for (unsigned i = 0; i < own.replicas && !failed(r); i++)
-		if (i != member->index)
-			r = fd_read_only_view(members[i].area_fd, "a replica's shared area", &own.peer_area_fds[i]);
+		own.peer_area_fds[i] = own.peer_ram_fds[i] = -1;
+	for (unsigned i = 0; i < own.replicas && !failed(r); i++) {
+		if (i == member->index)
+			continue;
+		r = fd_read_only_view(members[i].area_fd, "a replica's shared area", &own.peer_area_fds[i]);
+		if (!failed(r))
+			r = fd_read_only_view(members[i].ram_fd, "guest RAM", &own.peer_ram_fds[i]);
+	}
 	if (!failed(r))
 		r = fd_read_only_view(supervisor_fd, "the supervisor's page", &own.supervisor_fd);
 	if (!failed(r))
 		r = replica_config_pass(&own, &config_fd);
 	if (!failed(r))
 		r = start_process(member, &own, config_fd);
-	for (unsigned i = 0; i < own.replicas; i++)
+	for (unsigned i = 0; i < own.replicas; i++) {
 		fd_close(&own.peer_area_fds[i]);
+		fd_close(&own.peer_ram_fds[i]);
+	}
 	fd_close(&own.supervisor_fd);
 	fd_close(&config_fd);
 	return r;

@@ -26,8 +26,7 @@ struct member {
 	struct area area; /* read-only */
 	struct ram ram;   /* read-only */
 	bool live;     /* takes part in votes */
-	bool dissents; /* says that it cannot follow: a vote against */
-	bool suspended; /* died or retired; `why` tells */
+	bool dissents; /* its ballot is damaged, or it complains of the tape: a vote against */
 	char why[CONTROL_FAILURE_SIZE];
 	struct rusage usage; /* once it has been reaped */
 	int status;          /* wait status, once reaped */
@@ -35,6 +34,10 @@ struct member {
 
 /* Makes a member's memories. */
 must_check result member_create(struct member *member, unsigned index, uint64_t memory);
+
+/* Empties the memories of a member without a process, for a new one. Descriptors and mappings stay good. Errors: the
+ * host cannot. */
+must_check result member_reset(struct member *member, uint64_t memory);
 
 /* Starts its process. `config` has everything but the descriptors of this member and its peers. */
 must_check result member_start(struct member *member, const struct member *members, const struct replica_config *config,

@@ -22,12 +22,14 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "devices/host/console.h"
+#include "lockstep/event.h"
+#include "lockstep/leadership.h"
 #include "lockstep/ram_check.h"
+#include "lockstep/repair.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
+#include "lockstep/watch.h"
 
-/* How often the supervisor looks for what nobody tells it: hung replicas. */
-#define LOOK_NS (500 * NS_PER_MS)
 /* Replicas that are told to end get so long before they are killed. */
 #define END_PATIENCE_NS (2 * NS_PER_S)
 /* Meanwhile it looks at them so often. */
@@ -133,7 +135,9 @@ static result take_event(struct supervisor *supervisor, const struct epoll_event
 		drain(fd);
 	} else if (fd == supervisor->timer_fd) {
 		drain(fd);
-		return supervisor->over ? OK : verdict_watch(supervisor);
+		return supervisor->over ? OK : watch_look(supervisor);
+	} else if (supervisor->service && fd == supervisor->service_fd) {
+		supervisor->service->serve(supervisor->service->context);
 	} else if (fd == supervisor->console.input_fd || fd == supervisor->console.output_fd) {
 		if (event->events & (EPOLLOUT | EPOLLERR) && fd == supervisor->console.output_fd) {
 			TRY(console_flush(&supervisor->console));
@@ -148,14 +152,14 @@ static result take_event(struct supervisor *supervisor, const struct epoll_event
 /* Until the guest has ended and its last output is taken. */
 static result supervise(struct supervisor *supervisor)
 {
-	enum { EVENTS = 16 };
-	struct epoll_event events[EVENTS];
+	enum { READY_MAX = 16 };
+	struct epoll_event events[READY_MAX];
 
 	while (!supervisor->over || console_must_deliver(&supervisor->console)) {
 		arrange_console(supervisor);
 		bool ready = supervisor->input_always && supervisor->console.input_fd >= 0 &&
 			     input_room(supervisor) > 0;
-		int count = epoll_wait(supervisor->epoll_fd, events, EVENTS, ready ? 0 : -1);
+		int count = epoll_wait(supervisor->epoll_fd, events, READY_MAX, ready ? 0 : -1);
 
 		if (count < 0 && errno != EINTR)
 			return fail_errno(STATUS_FAILED, errno, "the supervisor cannot wait for events");
@@ -168,6 +172,8 @@ static result supervise(struct supervisor *supervisor)
 		if (!supervisor->over)
 			TRY(verdict_bury_dead(supervisor));
 		TRY(verdict_judge(supervisor));
+		if (!supervisor->over)
+			TRY(repair_continue(supervisor));
 		if (supervisor->over)
 			TRY(console_flush(&supervisor->console));
 	}
@@ -217,6 +223,7 @@ static result make_config(struct supervisor *supervisor)
 		.rtc_epoch = (int64_t)time(NULL),
 		.kind = options->kind,
 		.verbose = options->verbose,
+		.scrub = options->scrub,
 		.doorbell_fd = supervisor->doorbell_fd,
 		.kernel_fd = -1,
 		.initrd_fd = -1,
@@ -234,9 +241,10 @@ static result make_config(struct supervisor *supervisor)
 
 static result make_events(struct supervisor *supervisor)
 {
+	const long interval = (long)watch_interval(supervisor);
 	const struct itimerspec look = {
-		.it_interval = { .tv_nsec = LOOK_NS },
-		.it_value = { .tv_nsec = LOOK_NS },
+		.it_interval = { .tv_nsec = interval },
+		.it_value = { .tv_nsec = interval },
 	};
 	sigset_t signals;
 
@@ -267,7 +275,7 @@ static result make_page(struct supervisor *supervisor)
 	TRY(supervisor_page_map(&supervisor->page, supervisor->page_fd, true));
 	supervisor->page->magic = CONTROL_MAGIC;
 	supervisor->page->version = CONTROL_VERSION;
-	atomic_store(&supervisor->page->leader, supervisor->leader);
+	leadership_publish(supervisor->page, 0, &(struct leadership){ .leader = supervisor->leader });
 	atomic_store(&supervisor->page->live, (1u << supervisor->replicas) - 1);
 	return OK;
 }
@@ -283,6 +291,31 @@ static result check_statistics(const char *path)
 	if (fd < 0)
 		return fail_errno(STATUS_INPUT, errno, "--stats: cannot write %s", path);
 	fd_close(&fd);
+	return OK;
+}
+
+static result start_member(struct supervisor *supervisor, unsigned i)
+{
+	struct member *member = &supervisor->members[i];
+	struct care *care = &supervisor->care[i];
+
+	TRY(member_start(member, supervisor->members, &supervisor->config, supervisor->page_fd));
+	member->live = true;
+	*care = (struct care){ .phase = CARE_LIVE, .core = -1 };
+	heartbeat_reset(&care->heartbeat, clock_monotonic_ns());
+	poll_fd(supervisor, EPOLL_CTL_ADD, member->pid_fd, EPOLLIN);
+	return cores_apply(&supervisor->cores, i, member->pid);
+}
+
+static result start_service(struct supervisor *supervisor)
+{
+	const struct service *service = supervisor->options->service;
+
+	if (!service)
+		return OK;
+	TRY(service->start(service->context, supervisor, &supervisor->service_fd));
+	supervisor->service = service;
+	poll_fd(supervisor, EPOLL_CTL_ADD, supervisor->service_fd, EPOLLIN);
 	return OK;
 }
 
@@ -302,15 +335,14 @@ static result set_up(struct supervisor *supervisor)
 	TRY(make_page(supervisor));
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		TRY(member_create(&supervisor->members[i], i, supervisor->options->memory));
+	TRY(cores_open(&supervisor->cores, &supervisor->options->cores, supervisor->replicas));
+	TRY(start_service(supervisor));
 	/* Late, so that a run that never began leaves no empty file. */
 	TRY(check_statistics(supervisor->options->statistics));
 	supervisor->begin_ns = clock_monotonic_ns();
 	supervisor->config.host_zero = supervisor->begin_ns;
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		TRY(member_start(&supervisor->members[i], supervisor->members, &supervisor->config,
-				 supervisor->page_fd));
-		poll_fd(supervisor, EPOLL_CTL_ADD, supervisor->members[i].pid_fd, EPOLLIN);
-	}
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		TRY(start_member(supervisor, i));
 	return OK;
 }
 
@@ -392,6 +424,8 @@ static void end_replicas(struct supervisor *supervisor)
 
 	if (supervisor->page) {
 		atomic_store(&supervisor->page->command, COMMAND_END);
+		for (unsigned i = 0; i < supervisor->replicas; i++)
+			atomic_fetch_add(&supervisor->page->attention[i], 1);
 		futex_signal(&supervisor->page->sequence);
 		/* One inside its guest does not hear, and has to be killed. */
 		while (await_replicas(supervisor) && clock_monotonic_ns() < until)
@@ -419,6 +453,7 @@ static void tear_down(struct supervisor *supervisor)
 	if (supervisor->page)
 		fd_unmap(supervisor->page, sizeof(*supervisor->page));
 	commit_destroy(&supervisor->commit);
+	cores_close(&supervisor->cores);
 	digest_destroy(&supervisor->digests);
 	tally_destroy(&supervisor->tally);
 	fd_close(&supervisor->config.kernel_fd);
@@ -441,10 +476,24 @@ static void log_summary(const struct supervisor *supervisor)
 		log_info("%" PRIu64 " positions in %.1f s, 1 replica, no votes", supervisor->agreed_position, seconds);
 	else
 		log_info("%" PRIu64 " positions in %.1f s, %u replicas, %" PRIu64 " votes: %" PRIu64 " unanimous, "
-			 "%" PRIu64			 " with a minority, %" PRIu64 " without a majority",
+			 "%" PRIu64 " with a minority, %" PRIu64 " without a majority",
 			 supervisor->agreed_position, seconds, supervisor->replicas,
 			 tally->votes[VOTE_UNANIMOUS] + tally->votes[VOTE_MINORITY] + tally->votes[VOTE_NO_MAJORITY],
 			 tally->votes[VOTE_UNANIMOUS], tally->votes[VOTE_MINORITY], tally->votes[VOTE_NO_MAJORITY]);
+}
+
+/* The last event; whoever listens is not told anything behind it. */
+static void tell_end(struct supervisor *supervisor, const struct failure *failure)
+{
+	if (supervisor->begin_ns == 0)
+		return;
+	if (failure->status == STATUS_OK || supervisor->over)
+		event_tell(supervisor, EVENT_MACHINE_ENDED, -1, "the machine has ended (%s)", supervisor->tally.end);
+	else
+		event_tell(supervisor, EVENT_MACHINE_STOPPED, -1, "the machine is stopped: %s", failure->message);
+	if (supervisor->service)
+		supervisor->service->stop(supervisor->service->context);
+	supervisor->service = NULL;
 }
 
 result supervisor_run(const struct machine_options *options)
@@ -478,6 +527,7 @@ result supervisor_run(const struct machine_options *options)
 		supervisor->tally.end = "stopped";
 	if (failed(r))
 		first = *r.failure;
+	tell_end(supervisor, &first);
 	end_replicas(supervisor);
 	if (supervisor->console_open)
 		console_close(&supervisor->console);

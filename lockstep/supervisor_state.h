@@ -1,6 +1,6 @@
 /*
- * What the supervisor knows of a running machine. Private to supervisor.c, the story of its life, and verdict.c, the
- * judgements that are passed on the way.
+ * What the supervisor knows of a running machine. Private to supervisor.c, the story of its life, verdict.c, the
+ * judgements that are passed on the way, repair.c and watch.c, what is done about those who went wrong, and status.c.
  */
 #ifndef TERCET_LOCKSTEP_SUPERVISOR_STATE_H
 #define TERCET_LOCKSTEP_SUPERVISOR_STATE_H
@@ -11,12 +11,50 @@
 #include "devices/host/console.h"
 #include "lockstep/commit.h"
 #include "lockstep/control.h"
+#include "lockstep/cores.h"
 #include "lockstep/digest.h"
+#include "lockstep/heartbeat.h"
 #include "lockstep/machine_options.h"
 #include "lockstep/replica_config.h"
+#include "lockstep/service.h"
 #include "lockstep/spawn.h"
 #include "lockstep/tally.h"
 #include "lockstep/vote.h"
+
+/* Where a member is on its way back. member.live is true in the first phase alone. */
+enum care_phase {
+	CARE_LIVE,    /* takes part in votes */
+	CARE_WAITING, /* runs, and needs a state to take over */
+	CARE_ORDERED, /* is taking it over */
+	CARE_GONE,    /* has no process; a new one is to be started */
+	CARE_JOINING, /* its new process copies memory */
+	CARE_RETIRED, /* given up */
+};
+
+/* What is done for a member. */
+struct care {
+	enum care_phase phase;
+	uint64_t since;         /* host ns at which the phase began */
+	struct heartbeat heartbeat;
+	uint32_t order;         /* serial of its last order */
+	unsigned failures;      /* processes in a row that did not become part of the machine */
+	uint64_t repairs;
+	uint64_t respawns;
+	uint64_t copied;        /* pages_copied when its repair began */
+	int core;               /* on which it cast its last vote, or -1 */
+	bool by_death;          /* is repaired because its process was lost, not because its data were wrong */
+	json_t *fault;          /* its entry in the tally's faults while it is repaired, or NULL; borrowed */
+	char last_fault[160];
+};
+
+/* The repair at hand: everybody in CARE_ORDERED takes over the donor's state at a vote. */
+struct repair {
+	bool active;
+	bool rollback; /* the donor itself is going back to its checkpoint first */
+	uint64_t vote;
+	unsigned donor;
+	struct vote_ballot ballot; /* what everybody must have in the end */
+};
 
 struct supervisor {
 	const struct machine_options *options;
@@ -34,9 +72,22 @@ struct supervisor {
 	struct commit commit;
 	struct tally tally;
 
+	const struct service *service; /* or NULL */
+	int service_fd;
+	struct cores cores;
+	struct care care[VOTE_REPLICAS_MAX];
+	struct repair repair;
+	struct vote_ballot agreed; /* of the last vote that was agreed */
+	unsigned rollbacks_in_row; /* since a vote was agreed */
+	uint64_t stalled_at;       /* position at which the leader is inside its guest, and since when */
+	uint64_t stalled_since;
+	uint64_t request_ns;       /* when a vote was asked for last */
+
 	unsigned leader;
+	uint32_t epoch;
 	uint64_t verdicts;
 	uint64_t agreed_position;
+	uint64_t buttons_taken;
 	uint64_t console_taken;   /* key presses that the guest took, by the last verdict */
 	uint64_t waiting_since;   /* since when a vote waits for ballots, 0: none does */
 	uint64_t begin_ns;

@@ -12,8 +12,14 @@
 
 result tally_create(struct tally *tally)
 {
-	*tally = (struct tally){ .end = "unknown", .differences = json_array(), .retired = json_array() };
-	if (!tally->differences || !tally->retired)
+	*tally = (struct tally){
+		.end = "unknown",
+		.differences = json_array(),
+		.retired = json_array(),
+		.faults = json_array(),
+		.events = json_array(),
+	};
+	if (!tally->differences || !tally->retired || !tally->faults || !tally->events)
 		return fail(STATUS_FAILED, "no memory for statistics");
 	return OK;
 }
@@ -22,7 +28,32 @@ void tally_destroy(struct tally *tally)
 {
 	json_decref(tally->differences);
 	json_decref(tally->retired);
-	tally->differences = tally->retired = NULL;
+	json_decref(tally->faults);
+	json_decref(tally->events);
+	tally->differences = tally->retired = tally->faults = tally->events = NULL;
+}
+
+json_t *tally_fault(struct tally *tally, unsigned replica, const char *kind, uint64_t position, uint64_t injected_ns,
+		    uint64_t detected_ns)
+{
+	json_t *fault;
+
+	if (json_array_size(tally->faults) >= TALLY_FAULTS_MAX)
+		return NULL;
+	fault = json_pack("{s:i, s:s, s:I, s:I}", "replica", (int)replica, "kind", kind, "position",
+			  (json_int_t)position, "detected_ns", (json_int_t)detected_ns);
+	if (fault && injected_ns > 0)
+		(void)json_object_set_new(fault, "injected_ns", json_integer((json_int_t)injected_ns));
+	if (fault)
+		(void)json_array_append_new(tally->faults, fault);
+	return fault;
+}
+
+void tally_event(struct tally *tally, json_t *event)
+{
+	(void)json_array_append(tally->events, event);
+	if (json_array_size(tally->events) > TALLY_EVENTS_MAX)
+		(void)json_array_remove(tally->events, 0);
 }
 
 void tally_retire(struct tally *tally, unsigned replica, uint64_t position, const char *why)
@@ -47,6 +78,7 @@ static json_t *votes_json(const struct tally *tally)
 	put(votes, "unanimous", tally->votes[VOTE_UNANIMOUS]);
 	put(votes, "minority", tally->votes[VOTE_MINORITY]);
 	put(votes, "no_majority", tally->votes[VOTE_NO_MAJORITY]);
+	put(votes, "unconfirmed", tally->unconfirmed);
 	for (unsigned cause = 1; cause < VOTE_CAUSES; cause++)
 		put(causes, vote_cause_name((enum vote_cause)cause), tally->by_cause[cause]);
 	(void)json_object_set_new(votes, "by_cause", causes);
@@ -112,13 +144,15 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 	(void)json_object_set_new(object, "state", json_string(member->live ? "ended" : "retired"));
 	if (!member->live)
 		(void)json_object_set_new(object, "why", json_string(member->why));
-	put(object, "positions", atomic_load(&member->area.control->reached));
+	put(object, "positions", checked_load(&member->area.control->reached, 0));
 	put(object, "cpu_ns", cpu_ns(&member->usage));
 	put(object, "guest_ns", counted->guest_ns);
 	put(object, "vote_ns", counted->vote_ns);
 	put(object, "wait_ns", counted->wait_ns);
 	put(object, "halt_ns", counted->halt_ns);
 	put(object, "pages_hashed", counted->pages_hashed);
+	put(object, "pages_scrubbed", counted->pages_scrubbed);
+	put(object, "pages_copied", counted->pages_copied);
 	put(object, "backlog_max", counted->backlog_max);
 	put(object, "lag_max", counted->lag_max);
 	put(object, "signals", counted->signals);
@@ -169,6 +203,12 @@ static json_t *machine_json(const struct tally *tally, const struct member *memb
 	(void)json_object_set_new(object, "replica", list);
 	(void)json_object_set(object, "differences", tally->differences);
 	(void)json_object_set(object, "retired", tally->retired);
+	put(object, "repairs", tally->repairs);
+	put(object, "failovers", tally->failovers);
+	put(object, "respawns", tally->respawns);
+	put(object, "rollbacks", tally->rollbacks);
+	(void)json_object_set(object, "faults", tally->faults);
+	(void)json_object_set(object, "events", tally->events);
 	return object;
 }
 

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include "base/bytes.h"
+#include "base/checked_word.h"
 
 enum { CRC_SIZE = 4, ENTRY_MAX = TAPE_HEADER_SIZE + TAPE_PAYLOAD_MAX };
 
@@ -33,7 +34,7 @@ uint64_t tape_write(struct tape_writer *writer, enum tape_kind kind, uint64_t po
 {
 	uint8_t bytes[ENTRY_MAX] = { 0 };
 	struct bytes_writer entry = bytes_writer_over(bytes, sizeof(bytes));
-	uint64_t at = atomic_load_explicit(writer->written, memory_order_relaxed);
+	uint64_t at = writer->at;
 
 	invariant(length >= kinds[kind].least && length <= kinds[kind].most);
 	bytes_put_u32(&entry, 0);
@@ -43,22 +44,20 @@ uint64_t tape_write(struct tape_writer *writer, enum tape_kind kind, uint64_t po
 	bytes_put(&entry, payload, length);
 	bytes_store_u32(bytes, (uint32_t)crc32_z(0, bytes + CRC_SIZE, entry.used - CRC_SIZE));
 	ring_put(&writer->ring, at, bytes, entry_size(length));
-	atomic_store_explicit(writer->written, at + entry_size(length), memory_order_release);
+	if (writer->mirror.data)
+		ring_put(&writer->mirror, at, bytes, entry_size(length));
+	writer->at = at + entry_size(length);
+	checked_store(writer->written, writer->at);
 	return entry_size(length);
 }
 
-result tape_peek(const struct tape_reader *reader, struct tape_entry *entry, bool *there)
+/* The entry at the reader's place in one of the copies. */
+static result read_entry(const struct ring *ring, const struct tape_reader *reader, uint64_t written,
+			 struct tape_entry *entry)
 {
-	uint64_t written = atomic_load_explicit(reader->written, memory_order_acquire);
 	uint8_t bytes[ENTRY_MAX];
 
-	*there = false;
-	if (written == reader->at)
-		return OK;
-	if (written < reader->at || written - reader->at > reader->ring.size)
-		return fail(STATUS_FAILED, "the tape was overrun: %llu bytes are written, %llu are read",
-			    (unsigned long long)written, (unsigned long long)reader->at);
-	ring_get(&reader->ring, reader->at, bytes, TAPE_HEADER_SIZE);
+	ring_get(ring, reader->at, bytes, TAPE_HEADER_SIZE);
 
 	struct bytes_reader header = bytes_reader_over(bytes, TAPE_HEADER_SIZE);
 	uint32_t crc = bytes_get_u32(&header);
@@ -71,11 +70,34 @@ result tape_peek(const struct tape_reader *reader, struct tape_entry *entry, boo
 		return fail(STATUS_FAILED, "the tape is damaged at byte %llu: kind %u with %u bytes",
 			    (unsigned long long)reader->at, kind, entry->length);
 	entry->kind = (enum tape_kind)kind;
-	ring_get(&reader->ring, reader->at + TAPE_HEADER_SIZE, entry->payload, entry->length);
+	ring_get(ring, reader->at + TAPE_HEADER_SIZE, entry->payload, entry->length);
 	memcpy(bytes + TAPE_HEADER_SIZE, entry->payload, entry->length);
 	if (crc != (uint32_t)crc32_z(0, bytes + CRC_SIZE, TAPE_HEADER_SIZE - CRC_SIZE + (size_t)entry->length))
 		return fail(STATUS_FAILED, "the tape is damaged at byte %llu: wrong checksum",
 			    (unsigned long long)reader->at);
+	return OK;
+}
+
+result tape_peek(struct tape_reader *reader, struct tape_entry *entry, bool *there)
+{
+	uint64_t written = checked_load(reader->written, reader->at);
+
+	*there = false;
+	if (reader->ends && written > reader->end)
+		written = reader->end;
+	if (written == reader->at)
+		return OK;
+	if (written < reader->at || written - reader->at > reader->ring.size)
+		return fail(STATUS_FAILED, "the tape was overrun: %llu bytes are written, %llu are read",
+			    (unsigned long long)written, (unsigned long long)reader->at);
+
+	result r = read_entry(&reader->ring, reader, written, entry);
+
+	if (failed(r) && reader->mirror.data) {
+		reader->mended++;
+		r = read_entry(&reader->mirror, reader, written, entry);
+	}
+	TRY(r);
 	if (entry->position < reader->position)
 		return fail(STATUS_FAILED, "the tape is damaged at byte %llu: position %llu comes after %llu",
 			    (unsigned long long)reader->at, (unsigned long long)entry->position,

@@ -38,14 +38,20 @@ struct tape_entry {
 
 struct tape_writer {
 	struct ring ring;
-	_Atomic uint64_t *written;
+	struct ring mirror;        /* a second copy; no memory: none is kept */
+	_Atomic uint64_t *written; /* a checked word (base/checked_word.h) */
+	uint64_t at;               /* what it says */
 };
 
 struct tape_reader {
-	struct ring ring; /* read-only memory */
-	const _Atomic uint64_t *written;
+	struct ring ring;   /* read-only memory */
+	struct ring mirror; /* what is damaged in the first copy is read here; no memory: there is no second */
+	const _Atomic uint64_t *written; /* a checked word */
 	uint64_t at;
 	uint64_t position; /* of the last entry */
+	bool ends;         /* there is nothing from offset `end` on, whatever `written` says */
+	uint64_t end;
+	uint64_t mended;   /* entries that were damaged in the first copy */
 };
 
 /* Appends an entry; the caller has made sure that nobody still needs what it overwrites. Returns its size in
@@ -54,8 +60,8 @@ uint64_t tape_write(struct tape_writer *writer, enum tape_kind kind, uint64_t po
 		    uint16_t length);
 
 /* Looks at the next entry without consuming it; `*there` is false if there is none yet.
- * Errors: damaged (CRC), overrun by the writer, of an unknown kind, of a wrong length, out of order. */
-must_check result tape_peek(const struct tape_reader *reader, struct tape_entry *entry, bool *there);
+ * Errors: damaged in both copies (CRC), overrun by the writer, of an unknown kind, of a wrong length, out of order. */
+must_check result tape_peek(struct tape_reader *reader, struct tape_entry *entry, bool *there);
 
 /* Consumes an entry that tape_peek gave. */
 void tape_consume(struct tape_reader *reader, const struct tape_entry *entry);

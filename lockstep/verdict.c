@@ -8,54 +8,20 @@
 
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/repair.h"
 #include "lockstep/report.h"
 
 /* --- members --- */
-
-static uint32_t live_set(const struct supervisor *supervisor)
-{
-	uint32_t set = 0;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (supervisor->members[i].live)
-			set |= 1u << i;
-	return set;
-}
 
 void verdict_tell(struct supervisor *supervisor)
 {
 	struct supervisor_page *page = supervisor->page;
 
-	atomic_store(&page->live, live_set(supervisor));
+	atomic_store(&page->live, repair_live_set(supervisor));
 	atomic_store(&page->output_released,
 		     commit_released(&supervisor->commit, atomic_load(&page->output_released)));
 	atomic_store(&page->verdicts, supervisor->verdicts);
 	futex_signal(&page->sequence);
-}
-
-static void retire(struct supervisor *supervisor, struct member *member, uint64_t position, const char *why)
-{
-	log_warning("replica %u is retired: %s", member->index, why);
-	if (!member->why[0])
-		(void)snprintf(member->why, sizeof(member->why), "%s", why);
-	member->live = false;
-	tally_retire(&supervisor->tally, member->index, position, why);
-	member_kill(member);
-	atomic_store(&supervisor->page->live, live_set(supervisor));
-}
-
-/* A member is gone, and not because its data were wrong. */
-static result lose(struct supervisor *supervisor, struct member *member, const char *why)
-{
-	if (member->index == supervisor->leader || supervisor->replicas == 1)
-		return fail(STATUS_FAILED, "replica %u, the leader, is lost (%s): the machine is stopped",
-			    member->index, why);
-	retire(supervisor, member, supervisor->agreed_position, why);
-	if (__builtin_popcount(live_set(supervisor)) < 2)
-		return fail(STATUS_NO_MAJORITY,
-			    "replica %u is left alone, with nobody to vote with: the machine is stopped",
-			    supervisor->leader);
-	return OK;
 }
 
 /* A replica that could not follow cannot vote: where its exits left the leader's says why. */
@@ -72,51 +38,74 @@ static void report_dissent(struct supervisor *supervisor, const struct member *m
 	(void)json_array_append_new(supervisor->tally.differences, difference);
 }
 
-/* What a replica says of its own failure; its page is its own, so the text is copied and cut. */
+/* What a replica says of itself; its page is its own, so the text is copied and cut. */
+static void copy_reason(struct member *member)
+{
+	memcpy(member->why, member->area.control->failure, sizeof(member->why));
+	member->why[sizeof(member->why) - 1] = '\0';
+}
+
+/* A process that says that it cannot go on. */
 static result hear_failure(struct supervisor *supervisor, struct member *member)
 {
 	const struct control *control = member->area.control;
 	uint32_t status = control->failure_status;
 
-	if (member->dissents || atomic_load(&control->state) != REPLICA_FAILED)
-		return OK;
-	memcpy(member->why, control->failure, sizeof(member->why));
-	member->why[sizeof(member->why) - 1] = '\0';
+	copy_reason(member);
 	/* What the host or a file lacks, all replicas lack. */
 	if (supervisor->verdicts == 0 &&
 	    (status == STATUS_INPUT || status == STATUS_HOST || status == STATUS_USAGE))
 		return fail((enum status)status, "%s", member->why);
-	if (member->index == supervisor->leader)
-		return fail(STATUS_FAILED, "replica %u, the leader, cannot go on: %s", member->index, member->why);
-	log_error("replica %u cannot go on: %s", member->index, member->why);
+	if (supervisor->replicas == 1)
+		return fail(STATUS_FAILED, "the only replica cannot go on: %s", member->why);
+	return repair_lose(supervisor, member, "failed", member->why);
+}
+
+/* One that cannot follow its leader: its vote will be against it. */
+static void hear_complaint(struct supervisor *supervisor, struct member *member)
+{
+	if (member->dissents || !member->live || member->index == supervisor->leader)
+		return;
+	copy_reason(member);
 	member->dissents = true;
+	log_warning("replica %u cannot follow: %s", member->index, member->why);
 	report_dissent(supervisor, member);
-	return OK;
+}
+
+static result hear(struct supervisor *supervisor, struct member *member)
+{
+	const struct control *control = member->area.control;
+	char why[64];
+
+	if (atomic_load(&control->state) == REPLICA_FAILED)
+		return hear_failure(supervisor, member);
+	if (atomic_load(&control->complaint) != 0)
+		hear_complaint(supervisor, member);
+	if (!member_reap(member))
+		return OK;
+	if (WIFSIGNALED(member->status))
+		(void)snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(member->status));
+	else
+		(void)snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(member->status));
+	return repair_lose(supervisor, member, "died", why);
 }
 
 result verdict_bury_dead(struct supervisor *supervisor)
 {
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		struct member *member = &supervisor->members[i];
-		char why[64];
+	bool misled;
 
-		if (!member->live)
-			continue;
-		TRY(hear_failure(supervisor, member));
-		if (member->pid == 0 || !member_reap(member) || member->dissents)
-			continue;
-		if (WIFSIGNALED(member->status))
-			(void)snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(member->status));
-		else
-			(void)snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(member->status));
-		TRY(lose(supervisor, member, why));
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		enum care_phase phase = supervisor->care[i].phase;
+
+		if (phase != CARE_GONE && phase != CARE_RETIRED)
+			TRY(hear(supervisor, &supervisor->members[i]));
 	}
-	return OK;
+	return repair_misled(supervisor, &misled);
 }
 
 /* --- votes --- */
 
-static bool has_voted(const struct supervisor *supervisor, const struct member *member)
+bool verdict_has_voted(const struct supervisor *supervisor, const struct member *member)
 {
 	return member->dissents || atomic_load_explicit(&member->area.control->votes, memory_order_acquire) >
 					   supervisor->verdicts;
@@ -132,7 +121,7 @@ static bool all_voted(struct supervisor *supervisor)
 
 		if (!member->live)
 			continue;
-		if (!has_voted(supervisor, member))
+		if (!verdict_has_voted(supervisor, member))
 			all = false;
 		else if (!member->dissents)
 			any = true;
@@ -157,15 +146,17 @@ static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballo
 		if (!member->dissents) {
 			r = vote_record_take(&member->area, supervisor->verdicts, &supervisor->records[i]);
 			if (failed(r)) {
-				log_error("replica %u: %s", i, r.failure->message);
+				log_warning("replica %u: %s", i, r.failure->message);
 				(void)snprintf(member->why, sizeof(member->why), "%s", r.failure->message);
 				member->dissents = true;
 			}
 		}
-		if (member->dissents)
+		if (member->dissents) {
 			memset(&ballots[i], 0xD0 + (int)i, sizeof(ballots[i]));
-		else
-			ballots[i] = supervisor->records[i].ballot;
+			continue;
+		}
+		ballots[i] = supervisor->records[i].ballot;
+		supervisor->care[i].core = (int)supervisor->records[i].core;
 	}
 	return voters;
 }
@@ -211,15 +202,7 @@ static result judge_minority(struct supervisor *supervisor, const struct vote_ve
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (verdict->minority >> i & 1)
 			report(supervisor, i, reference);
-	if (verdict->minority >> supervisor->leader & 1)
-		return fail(STATUS_NO_MAJORITY,
-			    "replica %u, the leader, is outvoted at position %" PRIu64 ": the machine is stopped",
-			    supervisor->leader, supervisor->records[reference].position);
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (verdict->minority >> i & 1)
-			retire(supervisor, &supervisor->members[i], supervisor->records[reference].position,
-			       "outvoted");
-	return OK;
+	return repair_minority(supervisor, verdict->minority, verdict->majority);
 }
 
 static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
@@ -227,6 +210,8 @@ static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if ((voters >> i & 1) && i != supervisor->leader)
 			report(supervisor, i, supervisor->leader);
+	if (supervisor->replicas == 2)
+		return repair_rollback(supervisor);
 	return fail(STATUS_NO_MAJORITY,
 		    "no majority at vote %" PRIu64 ": nobody can tell which replica is right; the machine is stopped "
 		    "and nothing unvoted has left it",
@@ -236,12 +221,12 @@ static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
 /* Books a verdict with a majority: output leaves, replicas go on. */
 static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 {
-	unsigned from = (majority >> supervisor->leader & 1) ? supervisor->leader :
-							       reference_in(supervisor, majority);
+	unsigned from = reference_in(supervisor, majority);
 	const struct vote_record *record = &supervisor->records[from];
 
 	TRY(commit_vote(&supervisor->commit, &supervisor->members[from].area, record));
 	supervisor->verdicts++;
+	supervisor->agreed = record->ballot;
 	supervisor->waiting_since = 0;
 	supervisor->agreed_position = record->position;
 	supervisor->console_taken = record->console_taken;
@@ -252,6 +237,8 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 		supervisor->end_value = record->end_value;
 		return OK;
 	}
+	/* Before anybody goes on: who is to be copied stands still. */
+	repair_at_vote(supervisor, majority, record);
 	verdict_tell(supervisor);
 	return OK;
 }
@@ -284,6 +271,10 @@ static result judge_vote(struct supervisor *supervisor)
 	book_cause(supervisor, verdict.majority ? verdict.majority : voters);
 	switch (verdict.kind) {
 	case VOTE_UNANIMOUS:
+		if (verdict.majority & (verdict.majority - 1))
+			supervisor->rollbacks_in_row = 0;
+		else
+			supervisor->tally.unconfirmed++;
 		break;
 	case VOTE_MINORITY:
 		TRY(judge_minority(supervisor, &verdict));
@@ -298,18 +289,5 @@ result verdict_judge(struct supervisor *supervisor)
 {
 	while (!supervisor->over && all_voted(supervisor))
 		TRY(judge_vote(supervisor));
-	return OK;
-}
-
-/* A replica that owes its ballot for too long hangs. */
-result verdict_watch(struct supervisor *supervisor)
-{
-	if (supervisor->waiting_since == 0 || all_voted(supervisor) ||
-	    clock_monotonic_ns() - supervisor->waiting_since < supervisor->options->watchdog)
-		return OK;
-	supervisor->waiting_since = 0;
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (supervisor->members[i].live && !has_voted(supervisor, &supervisor->members[i]))
-			TRY(lose(supervisor, &supervisor->members[i], "no ballot within the watchdog's time"));
 	return OK;
 }

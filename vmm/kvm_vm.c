@@ -162,6 +162,16 @@ result kvm_vm_map_ram(struct kvm_vm *vm, const struct ram *ram)
 	return OK;
 }
 
+result kvm_vm_remap_ram(struct kvm_vm *vm, const struct ram *ram)
+{
+	/* A slot of no size is one that is deleted (KVM API, 4.35 KVM_SET_USER_MEMORY_REGION), and with it goes
+	 * everything that KVM derived from its contents. */
+	TRY(kvm_vm_slot(vm, SLOT_LOW, 0, ram->memory, 0, false));
+	if (ram_high_size(ram) > 0)
+		TRY(kvm_vm_slot(vm, SLOT_HIGH, RAM_HOLE_END, ram->memory + ram_low_size(ram), 0, false));
+	return kvm_vm_map_ram(vm, ram);
+}
+
 result kvm_vm_map_private(struct kvm_vm *vm, uint64_t address, void *memory, uint64_t size)
 {
 	return kvm_vm_slot(vm, SLOT_PRIVATE, address, memory, size, false);

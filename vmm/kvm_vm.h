@@ -37,6 +37,9 @@ must_check result kvm_vm_offers_svm(const struct kvm_vm *vm, bool *offered);
 /* Maps RAM as slots 0 (below the hole) and 1 (above 4 GiB), with dirty logging. */
 must_check result kvm_vm_map_ram(struct kvm_vm *vm, const struct ram *ram);
 
+/* Gives the guest the same RAM anew: KVM forgets whatever it derived from its contents, and the dirty log. */
+must_check result kvm_vm_remap_ram(struct kvm_vm *vm, const struct ram *ram);
+
 /* Maps `size` bytes at `memory` as slot 2 at `address`, without dirty logging. */
 must_check result kvm_vm_map_private(struct kvm_vm *vm, uint64_t address, void *memory, uint64_t size);
 

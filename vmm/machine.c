@@ -238,6 +238,7 @@ result machine_run(struct machine *machine, enum machine_stop *stop)
 	if (machine->loses_shadows && machine->vcpu.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN)
 		TRY(interrupt_shadow_finish(&machine->vcpu, machine->ram));
 	machine->position++;
+	machine->voted = false;
 	decode_exit(machine);
 	*stop = MACHINE_EXITED;
 	return OK;
@@ -372,7 +373,7 @@ bool machine_interrupts_enabled(const struct machine *machine)
  */
 static bool can_interrupt(const struct machine *machine)
 {
-	return !machine->in_shim && machine_interrupts_enabled(machine) && !machine->exit.refused &&
+	return !machine->in_shim && !machine->voted && machine_interrupts_enabled(machine) && !machine->exit.refused &&
 	       (machine->exit.record.reason != EXIT_INTERRUPT_WINDOW ||
 		machine->vcpu.run->ready_for_interrupt_injection);
 }
@@ -414,8 +415,33 @@ result machine_settle(struct machine *machine, bool *settled)
 	if (*settled)
 		return OK;
 	machine->position++;
+	machine->voted = false;
 	decode_exit(machine);
 	return OK;
+}
+
+bool machine_can_vote(const struct machine *machine)
+{
+	return !machine->exit.refused && !(machine->in_shim && trap_shim_event_staged(&machine->shim));
+}
+
+void machine_vote_point(struct machine *machine)
+{
+	machine->voted = true;
+}
+
+void machine_place(struct machine *machine, uint64_t position)
+{
+	machine->position = position;
+	machine->event = 0;
+	machine->voted = true;
+	memset(&machine->exit, 0, sizeof(machine->exit));
+	machine->exit.record.position = position;
+}
+
+result machine_forget_memory(struct machine *machine)
+{
+	return kvm_vm_remap_ram(&machine->vm, machine->ram);
 }
 
 result machine_export(struct machine *machine, struct cpu_state *state)
@@ -430,8 +456,24 @@ result machine_export(struct machine *machine, struct cpu_state *state)
 	return OK;
 }
 
+/* KVM finishes the instruction of an exit at the next run, whatever the registers are by then: before, then. What
+ * the devices would have to say to it makes no difference any more. */
+static result drop_exit(struct machine *machine)
+{
+	enum { PARTS_MAX = 1 << 16 };
+	enum kvm_vcpu_stop stop = KVM_VCPU_EXITED;
+
+	for (unsigned i = 0; stop != KVM_VCPU_INTERRUPTED; i++) {
+		if (i == PARTS_MAX)
+			return fail(STATUS_FAILED, "an instruction that KVM emulates does not end");
+		TRY(kvm_vcpu_complete(&machine->vcpu, &stop));
+	}
+	return OK;
+}
+
 result machine_import(struct machine *machine, const struct cpu_state *state, bool halted)
 {
+	TRY(drop_exit(machine));
 	machine->halted = halted;
 	machine->msrs = (struct exit_msrs){
 		.efer = state->efer,

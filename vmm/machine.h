@@ -32,6 +32,7 @@ struct machine {
 	bool loses_shadows; /* see interrupt_shadow.h */
 	bool in_shim; /* part of the guest's registers stands in the shim's VMCB */
 	bool halted;
+	bool voted;   /* this position is a vote point: see machine_vote_point */
 	struct ram *ram;
 	struct board *board;
 	struct cpu_model cpu_model;
@@ -79,6 +80,20 @@ must_check result machine_export(struct machine *machine, struct cpu_state *stat
 
 /* Replaces the vCPU's state, wherever it was; RAM and board are the caller's to replace. `halted` as exported. */
 must_check result machine_import(struct machine *machine, const struct cpu_state *state, bool halted);
+
+/* Whether state can be exported here and imported elsewhere with nothing lost; the same in equal machines. An
+ * exception that the exit at hand raised, and that was not delivered yet, stands against it. */
+bool machine_can_vote(const struct machine *machine);
+
+/* Says that the machine's state was, or could have been, exported here and imported elsewhere. From here on a
+ * machine goes the same way whether it is the old one or the new: a pending interrupt waits for the window. */
+void machine_vote_point(struct machine *machine);
+
+/* Makes the machine stand at `position`, a vote point whose state was imported, with no exit at hand. */
+void machine_place(struct machine *machine, uint64_t position);
+
+/* Makes KVM forget what it knows of guest memory that was replaced behind its back: page tables that it shadows. */
+must_check result machine_forget_memory(struct machine *machine);
 
 /* Adds the pages written since the last call, by the guest or by user space, to `bitmap`. */
 must_check result machine_collect_dirty(struct machine *machine, uint64_t *bitmap);

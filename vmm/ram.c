@@ -150,6 +150,12 @@ result ram_write_file(struct ram *ram, uint64_t address, int fd, const char *wha
 	return OK;
 }
 
+void ram_replace_page(struct ram *ram, uint64_t page, const uint8_t *content)
+{
+	invariant(ram->writable && page < ram_pages(ram));
+	memcpy(ram->memory + page * RAM_PAGE_SIZE, content, RAM_PAGE_SIZE);
+}
+
 const uint8_t *ram_page(const struct ram *ram, uint64_t page)
 {
 	invariant(page < ram_pages(ram));

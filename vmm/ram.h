@@ -54,6 +54,9 @@ must_check result ram_write(struct ram *ram, uint64_t address, const void *data,
 must_check result ram_write_file(struct ram *ram, uint64_t address, int fd, const char *what, uint64_t offset,
 				 uint64_t length);
 
+/* Replaces one page by another machine's. It is not booked as dirty: who replaces pages keeps their hashes, too. */
+void ram_replace_page(struct ram *ram, uint64_t page, const uint8_t *content);
+
 /* One page's bytes, to hash and compare them. */
 const uint8_t *ram_page(const struct ram *ram, uint64_t page);
 

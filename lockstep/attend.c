@@ -1,0 +1,366 @@
+/* orders, leaderships, verdicts: what comes between a replica and its guest */
+#include "lockstep/attend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/futex.h"
+#include "base/log.h"
+#include "lockstep/resync.h"
+
+/* Whoever waits for the supervisor looks up at least so often. */
+#define LOOK_NS (100 * NS_PER_MS)
+/* A replica that joins looks so often for pages that changed meanwhile, */
+#define JOIN_LOOK_NS (5 * NS_PER_MS)
+/* and can join at once when no more than these have. */
+enum { JOIN_PAGES = 2048 };
+
+void attend_ring(const struct replica *replica)
+{
+	const uint64_t one = 1;
+	ssize_t written = write(replica->config.doorbell_fd, &one, sizeof(one));
+
+	(void)written; /* full means that the supervisor has been rung already */
+}
+
+static void beat(const struct replica *replica)
+{
+	_Atomic uint64_t *beats = &replica->own.control->beats;
+
+	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* --- leaderships --- */
+
+static struct source_links links_of(struct replica *replica)
+{
+	return (struct source_links){
+		.index = replica->config.index,
+		.replicas = replica->config.replicas,
+		.own = &replica->own,
+		.peers = replica->peers,
+		.supervisor = replica->supervisor,
+		.attention_seen = &replica->attention_seen,
+		.host_zero = replica->config.host_zero,
+	};
+}
+
+/* Takes its source from `leader`, whose tape goes on at `at`. */
+static void follow(struct replica *replica, unsigned leader, uint64_t at)
+{
+	const struct source_links links = links_of(replica);
+
+	replica->leads = leader == replica->config.index;
+	if (replica->leads) {
+		source_live_init(&replica->sources.live, &links, replica->config.vote_interval);
+		replica->source = &replica->sources.live.source;
+		/* Its followers may have come here before it did: what they wait for is said anew. */
+		checked_store(&replica->own.control->reached, replica->machine.position);
+	} else {
+		source_tape_init(&replica->sources.tape, &links, leader, at);
+		replica->source = &replica->sources.tape.source;
+	}
+}
+
+static const struct leadership *leadership_of(const struct replica *replica, uint32_t epoch)
+{
+	return &replica->supervisor->leaderships[epoch % CONTROL_LEADERSHIPS];
+}
+
+static void enter_epoch(struct replica *replica, uint32_t epoch)
+{
+	replica->epoch = epoch;
+	atomic_store(&replica->own.control->epoch, epoch);
+}
+
+static bool valid_leader(const struct replica *replica, const struct leadership *leadership)
+{
+	return leadership->leader < replica->config.replicas;
+}
+
+void attend_begin(struct replica *replica)
+{
+	const struct leadership *first = leadership_of(replica, 0);
+
+	enter_epoch(replica, 0);
+	follow(replica, first->leader, first->tape_base);
+}
+
+/* Goes through the leaderships that begin where this replica stands. */
+static void follow_leaderships(struct replica *replica)
+{
+	while (replica->epoch != atomic_load(&replica->supervisor->epoch)) {
+		const struct leadership next = *leadership_of(replica, replica->epoch + 1);
+
+		if (!valid_leader(replica, &next))
+			return;
+		if (next.begin == LEADERSHIP_AT_VOTE && replica->box.votes != next.vote + 1)
+			return;
+		if (next.begin == LEADERSHIP_AT_TAPE_END) {
+			if (replica->leads)
+				return; /* an old leader is told what to do otherwise */
+			source_tape_set_end(&replica->sources.tape, next.tape_end, next.reached_end);
+			if (!source_tape_exhausted(&replica->sources.tape, replica->machine.position))
+				return;
+		}
+		enter_epoch(replica, replica->epoch + 1);
+		follow(replica, next.leader, next.tape_base);
+	}
+}
+
+uint64_t attend_tape_at(const struct replica *replica)
+{
+	return replica->leads ? replica->sources.live.tape.at : replica->sources.tape.tape.at;
+}
+
+/* --- orders --- */
+
+/* Where a donor's place on its leader's tape is: the vote tells, unless it has changed leaders while it stood there. */
+static void follow_donor(struct replica *replica, unsigned donor, const struct vote_record *record)
+{
+	uint32_t epoch = atomic_load(&replica->peers[donor].control->epoch);
+	const struct leadership *leadership = leadership_of(replica, epoch);
+	uint64_t at = epoch == record->epoch ? record->tape_at : leadership->tape_base;
+
+	enter_epoch(replica, epoch);
+	if (valid_leader(replica, leadership) && leadership->leader != replica->config.index)
+		follow(replica, leadership->leader, at);
+	/* Where the donor has not yet left a leadership that was this replica's own, the next one begins here. */
+	follow_leaderships(replica);
+}
+
+/* Where it stands after it was somewhere else. */
+static void tell_position(struct replica *replica)
+{
+	checked_store(&replica->own.control->closed, 0);
+	checked_store(&replica->own.control->reached, replica->machine.position);
+}
+
+static result resync(struct replica *replica, unsigned donor, uint64_t vote, struct vote_record *record)
+{
+	struct resync_origin origin = { .record = record };
+
+	if (donor >= replica->config.replicas || donor == replica->config.index)
+		return fail(STATUS_FAILED, "there is no replica %u to take over the state of", donor);
+	origin.memory = replica->peer_rams[donor].memory;
+	origin.table = replica->peers[donor].page_hashes;
+	TRY(vote_record_take(&replica->peers[donor], vote, record));
+	TRY(resync_take(replica, &origin));
+	tell_position(replica);
+	follow_donor(replica, donor, record);
+	return OK;
+}
+
+static result rollback(struct replica *replica, uint64_t vote)
+{
+	const struct checkpoint *checkpoint = &replica->checkpoint;
+	const struct resync_origin origin = {
+		.memory = checkpoint->memory,
+		.table = checkpoint->table,
+		.record = checkpoint->record,
+	};
+
+	if (!checkpoint->valid || checkpoint->record->number != vote)
+		return fail(STATUS_FAILED, "there is no checkpoint of vote %llu to go back to",
+			    (unsigned long long)vote);
+	TRY(resync_take(replica, &origin));
+	/* Whoever becomes leader from here on says how it goes on; the tape at hand does not. */
+	tell_position(replica);
+	return OK;
+}
+
+static result carry_out(struct replica *replica, const struct order *order)
+{
+	struct vote_record *record;
+	result r;
+
+	if (order->kind == ORDER_ROLLBACK)
+		return rollback(replica, order->vote);
+	/* Too large for the stack. */
+	record = malloc(sizeof(*record));
+	if (!record)
+		return fail(STATUS_FAILED, "no memory for a donor's vote");
+	r = resync(replica, order->donor, order->vote, record);
+	free(record);
+	return r;
+}
+
+static result take_order(struct replica *replica)
+{
+	const struct order *given = &replica->supervisor->orders[replica->config.index];
+	struct control *own = replica->own.control;
+	uint32_t serial = atomic_load(&given->serial);
+
+	if (serial == atomic_load(&own->order_done))
+		return OK;
+	const struct order order = { .kind = given->kind, .donor = given->donor, .vote = given->vote };
+
+	TRY(carry_out(replica, &order));
+	atomic_store(&own->complaint, 0);
+	atomic_store(&own->state, REPLICA_RUNNING);
+	ballot_box_publish(&replica->box, attend_tape_at(replica), replica->epoch);
+	atomic_store(&own->order_done, serial);
+	attend_ring(replica);
+	return OK;
+}
+
+static void take_injection(struct replica *replica)
+{
+	const struct injection *given = &replica->supervisor->injections[replica->config.index];
+	uint32_t serial = atomic_load(&given->serial);
+
+	if (serial == atomic_load(&replica->own.control->injection_done) ||
+	    replica->fault_count == ARRAY_SIZE(replica->faults))
+		return;
+	replica->faults[replica->fault_count++] = given->fault;
+	atomic_store(&replica->own.control->injection_done, serial);
+}
+
+result attend(struct replica *replica)
+{
+	beat(replica);
+	replica->attention_seen = atomic_load(&replica->supervisor->attention[replica->config.index]);
+	if (atomic_load(&replica->supervisor->command) == COMMAND_END) {
+		replica->leave = true;
+		return OK;
+	}
+	take_injection(replica);
+	if (replica->source)
+		follow_leaderships(replica);
+	return take_order(replica);
+}
+
+static bool attention(const struct replica *replica)
+{
+	return atomic_load_explicit(&replica->supervisor->attention[replica->config.index], memory_order_acquire) !=
+	       replica->attention_seen;
+}
+
+/* --- verdicts --- */
+
+static bool may_go_on(struct replica *replica)
+{
+	uint64_t verdicts = atomic_load_explicit(&replica->supervisor->verdicts, memory_order_acquire);
+	uint64_t released = atomic_load_explicit(&replica->supervisor->output_released, memory_order_acquire);
+	uint64_t votes = replica->box.votes;
+	uint64_t backlog = votes - verdicts;
+	uint64_t exits_unsettled;
+
+	if (atomic_load(&replica->supervisor->hold) >> replica->config.index & 1)
+		return false;
+	if (backlog == 0)
+		return replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
+	if (!replica->leads || replica->end != END_RUNNING || backlog >= CONTROL_VOTE_BACKLOG)
+		return false;
+	/* The logs of every vote without a verdict must stay readable. */
+	exits_unsettled = replica->machine.position -
+			  replica->own.control->records[verdicts % CONTROL_VOTE_SLOTS].position;
+	return exits_unsettled <= CONTROL_EXIT_LOG / 4 &&
+	       replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
+}
+
+/* The vote that was waited for is agreed: two replicas keep where they agreed. */
+static result keep_checkpoint(struct replica *replica)
+{
+	const struct control *own = replica->own.control;
+
+	if (replica->config.replicas != 2 || replica->leads || replica->box.votes == 0)
+		return OK;
+	if (!replica->checkpoint.memory)
+		TRY(checkpoint_create(&replica->checkpoint, &replica->ram));
+	checkpoint_take(&replica->checkpoint, &replica->own, &replica->ram,
+			&own->records[(replica->box.votes - 1) % CONTROL_VOTE_SLOTS]);
+	return OK;
+}
+
+result attend_verdict(struct replica *replica)
+{
+	uint64_t begin;
+
+	if (!may_go_on(replica)) {
+		begin = clock_monotonic_ns();
+		for (;;) {
+			uint32_t sequence = atomic_load(&replica->supervisor->sequence);
+
+			beat(replica);
+			if (attention(replica))
+				TRY(attend(replica));
+			if (may_go_on(replica) || replica->leave)
+				break;
+			futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
+		}
+		replica_statistics_of(replica)->wait_ns += clock_monotonic_ns() - begin;
+	}
+	return replica->leave ? OK : keep_checkpoint(replica);
+}
+
+/* --- complaints --- */
+
+result attend_complain(struct replica *replica, const char *why)
+{
+	struct control *own = replica->own.control;
+	uint32_t epoch = replica->epoch;
+
+	(void)snprintf(own->failure, sizeof(own->failure), "%s", why);
+	own->complaint_position = replica->machine.position;
+	own->complaint_tape_at = attend_tape_at(replica);
+	atomic_store(&own->complaint, 1);
+	log_debug("complains at position %llu: %s", (unsigned long long)replica->machine.position, why);
+	attend_ring(replica);
+	while (!replica->leave && !replica->rejoined && replica->epoch == epoch) {
+		uint32_t sequence = atomic_load(&replica->supervisor->sequence);
+
+		TRY(attend(replica));
+		if (replica->leave || replica->rejoined || replica->epoch != epoch)
+			break;
+		futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
+	}
+	atomic_store(&own->complaint, 0);
+	return OK;
+}
+
+/* --- joining --- */
+
+/* Whose memory is copied meanwhile: a follower's, better than the leader's, which is busier. */
+static unsigned donor_of(const struct replica *replica)
+{
+	uint32_t live = atomic_load(&replica->supervisor->live) & ~(1u << replica->config.index);
+	uint32_t epoch = atomic_load(&replica->supervisor->epoch);
+	uint32_t leader = leadership_of(replica, epoch)->leader;
+
+	for (unsigned i = 0; i < replica->config.replicas; i++)
+		if ((live >> i & 1) && i != leader)
+			return i;
+	return leader < replica->config.replicas && leader != replica->config.index ? leader : VOTE_REPLICAS_MAX;
+}
+
+result attend_join(struct replica *replica)
+{
+	struct control *own = replica->own.control;
+
+	atomic_store(&own->state, REPLICA_JOINING);
+	while (!replica->leave && !replica->rejoined) {
+		uint32_t sequence = atomic_load(&replica->supervisor->sequence);
+		unsigned donor = donor_of(replica);
+
+		TRY(attend(replica));
+		if (replica->leave || replica->rejoined)
+			break;
+		if (donor < VOTE_REPLICAS_MAX) {
+			const struct resync_origin origin = {
+				.memory = replica->peer_rams[donor].memory,
+				.table = replica->peers[donor].page_hashes,
+			};
+
+			if (resync_copy(replica, &origin) <= JOIN_PAGES &&
+			    atomic_load(&own->state) == REPLICA_JOINING) {
+				atomic_store(&own->state, REPLICA_JOINABLE);
+				attend_ring(replica);
+			}
+		}
+		futex_wait(&replica->supervisor->sequence, sequence, JOIN_LOOK_NS);
+	}
+	return OK;
+}

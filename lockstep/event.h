@@ -1,0 +1,33 @@
+/*
+ * Events: what happens to a running machine, told to people (the log), to management and to the statistics.
+ */
+#ifndef TERCET_LOCKSTEP_EVENT_H
+#define TERCET_LOCKSTEP_EVENT_H
+
+#include <jansson.h>
+
+#include "base/result.h"
+#include "lockstep/supervisor_state.h"
+
+enum event_kind {
+	EVENT_REPLICA_FAULT,
+	EVENT_REPLICA_REPAIRED,
+	EVENT_REPLICA_LOST,
+	EVENT_REPLICA_JOINED,
+	EVENT_REPLICA_RETIRED,
+	EVENT_LEADER_CHANGED,
+	EVENT_ROLLBACK,
+	EVENT_CORE_AVOIDED,
+	EVENT_MACHINE_STOPPED,
+	EVENT_MACHINE_ENDED,
+	EVENTS
+};
+
+/* "TERCET_REPLICA_FAULT", ... (docs/events.md) */
+const char *event_name(enum event_kind kind);
+
+/* Tells of an event of `replica` (negative: of the machine), in a printf-like sentence without a full stop. */
+void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica, const char *format, ...)
+	printf_like(4, 5);
+
+#endif

@@ -1,0 +1,132 @@
+#include "lockstep/watch.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/futex.h"
+#include "base/log.h"
+#include "lockstep/repair.h"
+#include "lockstep/verdict.h"
+
+/* Parts of the watchdog's time: a leader inside its guest for one part is compared with its followers, */
+enum { STALL_PART = 4 };
+/* and the supervisor looks around in each of these. */
+enum { LOOK_PART = 32 };
+#define LOOK_MIN_NS (10 * NS_PER_MS)
+#define LOOK_MAX_NS (100 * NS_PER_MS)
+/* A replica that boots reads files and makes a machine, which takes as long as the host takes. */
+#define BOOT_NS (60 * NS_PER_S)
+/* A ballot is owed when others have cast theirs; a slow replica may be so many watchdog's times behind. */
+enum { BALLOT_TIMES = 2 };
+
+uint64_t watch_interval(const struct supervisor *supervisor)
+{
+	uint64_t part = supervisor->options->watchdog / LOOK_PART;
+
+	return part < LOOK_MIN_NS ? LOOK_MIN_NS : part > LOOK_MAX_NS ? LOOK_MAX_NS : part;
+}
+
+/* One that was stopped on purpose for a while goes on. */
+static void wake_stopped(const struct member *member, uint64_t now)
+{
+	uint64_t until = atomic_load(&member->area.control->stopped_until_ns);
+
+	if (until != 0 && now >= until)
+		(void)kill(member->pid, SIGCONT);
+}
+
+static result look_at(struct supervisor *supervisor, struct member *member, uint64_t now)
+{
+	const struct control *control = member->area.control;
+	uint64_t beats = atomic_load(&control->beats);
+	uint64_t watchdog = supervisor->options->watchdog;
+
+	wake_stopped(member, now);
+	if (atomic_load(&control->state) == REPLICA_STARTING && watchdog < BOOT_NS)
+		watchdog = BOOT_NS;
+	switch (heartbeat_look(&supervisor->care[member->index].heartbeat, beats, now, watchdog)) {
+	case HEARTBEAT_ALIVE:
+		return OK;
+	case HEARTBEAT_KICK:
+		/* In a guest that does not exit nothing beats; a signal ends KVM_RUN. */
+		(void)kill(member->pid, SIGUSR1);
+		return OK;
+	case HEARTBEAT_HUNG:
+		break;
+	}
+	return repair_lose(supervisor, member, "hung", "no sign of life within the watchdog's time");
+}
+
+/* Those who owe their ballot hold up everybody. */
+static result look_at_ballots(struct supervisor *supervisor, uint64_t now)
+{
+	if (supervisor->waiting_since == 0 ||
+	    now - supervisor->waiting_since < BALLOT_TIMES * supervisor->options->watchdog)
+		return OK;
+	supervisor->waiting_since = 0;
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live && !verdict_has_voted(supervisor, &supervisor->members[i]))
+			TRY(repair_lose(supervisor, &supervisor->members[i], "hung",
+					"it owes its ballot for too long"));
+	return OK;
+}
+
+/* Followers that came out of the segment in which their leader is. */
+static unsigned ahead_of(const struct supervisor *supervisor, uint64_t position, unsigned *live)
+{
+	unsigned ahead = 0;
+
+	*live = 0;
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		if (!supervisor->members[i].live)
+			continue;
+		++*live;
+		ahead += i != supervisor->leader &&
+			 checked_load(&supervisor->members[i].area.control->reached, 0) > position;
+	}
+	return ahead;
+}
+
+/*
+ * A leader inside its guest for long is one whose guest computes, or one that went wrong and will never come out.
+ * Its followers tell: they are let into the same segment, which is safe, since all of its inputs are known.
+ */
+static result look_at_leader(struct supervisor *supervisor, uint64_t now)
+{
+	struct member *leader = &supervisor->members[supervisor->leader];
+	const struct control *control = leader->area.control;
+	uint64_t reached = checked_load(&control->reached, 0);
+	uint64_t patience = supervisor->options->watchdog / STALL_PART;
+	unsigned live, ahead;
+
+	if (supervisor->replicas == 1 || !leader->live || reached == 0 ||
+	    checked_load(&control->closed, 0) != reached || reached != supervisor->stalled_at) {
+		supervisor->stalled_at = reached;
+		supervisor->stalled_since = now;
+		return OK;
+	}
+	if (now - supervisor->stalled_since < patience)
+		return OK;
+	if (atomic_load(&supervisor->page->probe) != reached) {
+		atomic_store(&supervisor->page->probe, reached);
+		futex_wake(&control->sequence);
+		return OK;
+	}
+	ahead = ahead_of(supervisor, reached, &live);
+	if (ahead == 0 || now - supervisor->stalled_since < 2 * patience)
+		return OK;
+	if (2 * ahead > live)
+		return repair_lose(supervisor, leader, "hung", "it does not come out of its guest, where others do");
+	return live == 2 && supervisor->replicas == 2 && !supervisor->repair.active ? repair_rollback(supervisor) : OK;
+}
+
+result watch_look(struct supervisor *supervisor)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].pid != 0)
+			TRY(look_at(supervisor, &supervisor->members[i], now));
+	TRY(look_at_ballots(supervisor, now));
+	return look_at_leader(supervisor, now);
+}
