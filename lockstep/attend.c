@@ -275,6 +275,18 @@ static result keep_checkpoint(struct replica *replica)
 	return OK;
 }
 
+/* A leader that is to be copied says where it stands. */
+static void tell_held(struct replica *replica)
+{
+	struct control *own = replica->own.control;
+
+	if (!(atomic_load(&replica->supervisor->hold) >> replica->config.index & 1) ||
+	    atomic_load(&own->held) == replica->box.votes)
+		return;
+	atomic_store(&own->held, replica->box.votes);
+	attend_ring(replica);
+}
+
 result attend_verdict(struct replica *replica)
 {
 	uint64_t begin;
@@ -289,8 +301,10 @@ result attend_verdict(struct replica *replica)
 				TRY(attend(replica));
 			if (may_go_on(replica) || replica->leave)
 				break;
+			tell_held(replica);
 			futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 		}
+		atomic_store(&replica->own.control->held, 0);
 		replica_statistics_of(replica)->wait_ns += clock_monotonic_ns() - begin;
 	}
 	return replica->leave ? OK : keep_checkpoint(replica);

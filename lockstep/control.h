@@ -136,6 +136,7 @@ struct control {
 	_Atomic uint32_t order_done;         /* serial of the last order that was carried out */
 	_Atomic uint32_t complaint;          /* 1: the tape does not fit, `failure` tells why; 0: it does */
 	_Atomic uint32_t injection_done;     /* serial of the last fault that was taken on purpose */
+	_Atomic uint64_t held;               /* votes cast, while it stands still at the last of them; else 0 */
 	_Atomic uint64_t beats;              /* moves while the replica is alive */
 	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
 	uint64_t complaint_position;

@@ -360,7 +360,7 @@ static unsigned donor_among(const struct supervisor *supervisor, uint32_t majori
 		if ((majority >> i & 1) && supervisor->members[i].live && i != leader)
 			return i;
 	if ((atomic_load(&supervisor->page->hold) >> leader & 1) && (majority >> leader & 1) &&
-	    atomic_load(&supervisor->members[leader].area.control->votes) == vote + 1)
+	    atomic_load(&supervisor->members[leader].area.control->held) == vote + 1)
 		return leader;
 	return VOTE_REPLICAS_MAX;
 }
@@ -374,7 +374,7 @@ void repair_at_vote(struct supervisor *supervisor, uint32_t majority, const stru
 		return;
 	donor = donor_among(supervisor, majority, record->number);
 	if (donor == VOTE_REPLICAS_MAX) {
-		/* The leader alone is left: it stands still at one of its next votes. */
+		/* The leader alone is left: it stands still at this vote, or at one of its next. */
 		atomic_fetch_or(&supervisor->page->hold, 1u << supervisor->leader);
 		return;
 	}
@@ -553,6 +553,14 @@ static void request_vote(struct supervisor *supervisor)
 	futex_signal(&supervisor->page->sequence);
 }
 
+/* At the vote that was judged last. */
+static bool leader_stands(const struct supervisor *supervisor)
+{
+	return supervisor->verdicts > 0 && supervisor->members[supervisor->leader].live &&
+	       supervisor->records[supervisor->leader].number + 1 == supervisor->verdicts &&
+	       atomic_load(&supervisor->members[supervisor->leader].area.control->held) == supervisor->verdicts;
+}
+
 result repair_continue(struct supervisor *supervisor)
 {
 	bool complaint = false;
@@ -567,6 +575,8 @@ result repair_continue(struct supervisor *supervisor)
 	}
 	if (supervisor->repair.active)
 		finish_repair(supervisor);
+	else if (patients(supervisor) != 0 && leader_stands(supervisor))
+		repair_at_vote(supervisor, 1u << supervisor->leader, &supervisor->records[supervisor->leader]);
 	else if (patients(supervisor) != 0 || complaint)
 		request_vote(supervisor);
 	else if (atomic_load(&supervisor->page->hold) != 0)
