@@ -9,7 +9,11 @@
 #include "lockstep/replica.h"
 #include "lockstep/spawn.h"
 #include "lockstep/supervisor.h"
+#include "manage/client_events.h"
+#include "manage/client_inject.h"
+#include "manage/client_status.h"
 #include "manage/doctor.h"
+#include "manage/monitor.h"
 #include "manage/options.h"
 
 static int report(result r)
@@ -23,15 +27,24 @@ static int report(result r)
 static int run_main(int argc, char **argv)
 {
 	struct machine_options options;
-	result r = options_parse(argc, argv, &options);
+	struct monitor_options monitor_options;
+	struct monitor *monitor;
+	result r = options_parse(argc, argv, &options, &monitor_options);
 
 	if (failed(r))
 		return report(r);
 	log_set_verbose(options.verbose);
+	r = monitor_open(&monitor, &monitor_options, options.name);
+	if (failed(r))
+		return report(r);
+	options.name = monitor_name(monitor);
+	options.service = monitor_service(monitor, supervisor_status, supervisor_inject);
 	if (options.kind == BOOT_LINUX)
 		log_info("%s is appended to the kernel's command line: its delay loop cannot be calibrated yet",
 			 boot_command_line_addition());
-	return report(supervisor_run(&options));
+	r = supervisor_run(&options);
+	monitor_close(monitor);
+	return report(r);
 }
 
 static int version_main(int argc, char **argv)
@@ -49,6 +62,12 @@ static int help_main(int argc, char **argv)
 	(void)printf("tercet runs one virtual machine as three replicas in lockstep and votes on what they do.\n\n"
 		     "tercet run OPTIONS         run a machine until its guest powers off\n"
 		     "%s\n"
+		     "tercet list                the machines that run\n"
+		     "tercet status VM           how one is doing, as a live table (or --once, --json, --watch);\n"
+		     "                           VM is its name, or the path of its monitor's socket\n"
+		     "tercet events VM [--json]  what happens to it, until it ends\n"
+		     "tercet inject VM --replica R --target TARGET [--at POSITION|now]\n"
+		     "                           damage a replica on purpose (--list [--json]: what can be hit)\n"
 		     "tercet doctor [--json]     what this host can do, and what to do about what it cannot\n"
 		     "tercet version             the version\n"
 		     "tercet help                this text; tercet(1) has more\n",
@@ -77,6 +96,10 @@ struct command {
 
 static const struct command commands[] = {
 	{ "run", run_main },
+	{ "list", client_status_list_main },
+	{ "status", client_status_main },
+	{ "events", client_events_main },
+	{ "inject", client_inject_main },
 	{ "doctor", doctor_main },
 	{ "version", version_main },
 	{ "help", help_main },
@@ -99,12 +122,13 @@ int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
 	if (argc < 2) {
-		log_error("say what to do: tercet run, doctor, version or help");
+		log_error("say what to do: tercet run, list, status, events, inject, doctor, version or help");
 		return STATUS_USAGE;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	log_error("what is \"%s\"? tercet run, doctor, version and help are possible", argv[1]);
+	log_error("what is \"%s\"? tercet run, list, status, events, inject, doctor, version and help are possible",
+		  argv[1]);
 	return STATUS_USAGE;
 }

@@ -7,6 +7,7 @@
 
 #include "base/futex.h"
 #include "devices/host/console.h"
+#include "manage/places.h"
 
 #define DEFAULT_MEMORY (256ull << 20)
 #define DEFAULT_REPLICAS 3
@@ -30,6 +31,7 @@ enum option_id {
 	OPTION_CONSOLE,
 	OPTION_STATS,
 	OPTION_NAME,
+	OPTION_MONITOR,
 	OPTION_SEED,
 	OPTION_INJECT,
 	OPTION_VERBOSE,
@@ -47,6 +49,7 @@ static const struct option long_options[] = {
 	{ "console", required_argument, NULL, OPTION_CONSOLE },
 	{ "stats", required_argument, NULL, OPTION_STATS },
 	{ "name", required_argument, NULL, OPTION_NAME },
+	{ "monitor", required_argument, NULL, OPTION_MONITOR },
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "inject", required_argument, NULL, OPTION_INJECT },
 	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
@@ -65,7 +68,9 @@ const char *options_help(void)
 	       "  --watchdog TIME          a replica without a ballot for so long hangs (default: 60s)\n"
 	       "  --console WHERE          stdio, pty or file:PATH (default: stdio; Ctrl-A x ends tercet)\n"
 	       "  --stats FILE             write statistics as JSON when the run ends\n"
-	       "  --name NAME              the machine's name (default: tercet)\n"
+	       "  --name NAME              the machine's name, for `tercet status NAME` (default: tercet)\n"
+	       "  --monitor PATH|none      the socket of its monitor (default: NAME.sock in /run/tercet, or in\n"
+	       "                           $XDG_RUNTIME_DIR/tercet for users)\n"
 	       "  --seed NUMBER            make the guest's random seed from this instead of the host's entropy\n"
 	       "  --inject SPEC            flip a bit: REPLICA:TARGET@POSITION, where TARGET is reg:NAME:BIT,\n"
 	       "                           mem:ADDRESS:BIT or device:NAME:BIT (up to 16 times)\n"
@@ -174,7 +179,16 @@ struct pending_faults {
 	const char *specs[INJECT_FAULTS_MAX];
 };
 
-static result take_option(int id, const char *value, struct machine_options *options, struct pending_faults *faults)
+static result take_monitor(const char *value, struct monitor_options *monitor)
+{
+	struct place place;
+
+	monitor->place = value;
+	return strcmp(value, "none") == 0 ? OK : places_take_path("--monitor", value, &place);
+}
+
+static result take_option(int id, const char *value, struct machine_options *options,
+			  struct monitor_options *monitor, struct pending_faults *faults)
 {
 	switch (id) {
 	case OPTION_KERNEL:
@@ -208,7 +222,10 @@ static result take_option(int id, const char *value, struct machine_options *opt
 		return OK;
 	case OPTION_NAME:
 		options->name = value;
-		return OK;
+		monitor->named = true;
+		return places_check_name("--name", value);
+	case OPTION_MONITOR:
+		return take_monitor(value, monitor);
 	case OPTION_SEED:
 		return parse_seed(value, options);
 	case OPTION_INJECT:
@@ -238,7 +255,7 @@ static result check_whole(struct machine_options *options, const struct pending_
 	return OK;
 }
 
-result options_parse(int argc, char **argv, struct machine_options *options)
+result options_parse(int argc, char **argv, struct machine_options *options, struct monitor_options *monitor)
 {
 	struct pending_faults faults = { .count = 0 };
 	int id;
@@ -252,6 +269,7 @@ result options_parse(int argc, char **argv, struct machine_options *options)
 		.console = "stdio",
 		.check_ram = true,
 	};
+	*monitor = (struct monitor_options){ .place = NULL };
 	opterr = 0;
 	optind = 1;
 	while ((id = getopt_long_only(argc, argv, ":", long_options, NULL)) != -1) {
@@ -259,7 +277,7 @@ result options_parse(int argc, char **argv, struct machine_options *options)
 			return fail(STATUS_USAGE, "unknown option %s (`tercet help` lists them)", argv[optind - 1]);
 		if (id == ':')
 			return fail(STATUS_USAGE, "%s needs a value (`tercet help` tells which)", argv[optind - 1]);
-		TRY(take_option(id, optarg, options, &faults));
+		TRY(take_option(id, optarg, options, monitor, &faults));
 	}
 	if (optind < argc)
 		return fail(STATUS_USAGE, "what is \"%s\"? Options begin with -- (`tercet help` lists them)",

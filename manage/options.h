@@ -6,10 +6,12 @@
 
 #include "base/result.h"
 #include "lockstep/machine_options.h"
+#include "manage/monitor.h"
 
-/* Reads the options behind `tercet run` (argv[0] is "run"). Strings in `options` are those of argv.
+/* Reads the options behind `tercet run` (argv[0] is "run"). Strings in `options` and `monitor` are those of argv.
  * Errors: STATUS_USAGE, with the option and what would be right. */
-must_check result options_parse(int argc, char **argv, struct machine_options *options);
+must_check result options_parse(int argc, char **argv, struct machine_options *options,
+				struct monitor_options *monitor);
 
 /* The options as `tercet help` prints them. */
 const char *options_help(void);

@@ -1,0 +1,135 @@
+#include "manage/qmp_commands.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Takes over `value`. */
+static result answer_with(struct qmp_answer *answer, json_t *value)
+{
+	if (!value)
+		return fail(STATUS_FAILED, "no memory for the reply");
+	json_decref(answer->value);
+	answer->value = value;
+	return OK;
+}
+
+static result query_version(void *context, json_t *arguments, struct qmp_answer *answer)
+{
+	(void)context;
+	(void)arguments;
+	return answer_with(answer, qmp_version());
+}
+
+static result query_name(void *context, json_t *arguments, struct qmp_answer *answer)
+{
+	const struct qmp_machine *machine = context;
+
+	(void)arguments;
+	return answer_with(answer, json_pack("{s:o}", "name", qmp_text(machine->name)));
+}
+
+static result tercet_status(void *context, json_t *arguments, struct qmp_answer *answer)
+{
+	const struct qmp_machine *machine = context;
+
+	(void)arguments;
+	return answer_with(answer, machine->status(machine->supervisor));
+}
+
+/* What QEMU calls the states that tercet has (qapi/run-state.json, RunState). */
+static const char *run_state(const char *state)
+{
+	static const struct {
+		const char *state, *run_state;
+	} names[] = {
+		{ "running", "running" },
+		{ "degraded", "running" },
+		{ "ended", "shutdown" },
+		{ "stopped", "internal-error" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (state && strcmp(names[i].state, state) == 0)
+			return names[i].run_state;
+	return "internal-error";
+}
+
+static result query_status(void *context, json_t *arguments, struct qmp_answer *answer)
+{
+	const struct qmp_machine *machine = context;
+	json_t *status = machine->status(machine->supervisor);
+	const char *state = run_state(json_string_value(json_object_get(status, "state")));
+
+	(void)arguments;
+	if (!status)
+		return fail(STATUS_FAILED, "no memory for the reply");
+	json_decref(status);
+	return answer_with(answer, json_pack("{s:s, s:b, s:b}", "status", state, "running",
+					     strcmp(state, "running") == 0, "singlestep", 0));
+}
+
+static const char *const inject_parameters[] = { "replica", "target", "at", NULL };
+
+/* A position is given as a number or, like "now", as text. */
+static result position_text(const json_t *at, char *text, size_t size)
+{
+	const char *string = at ? json_string_value(at) : "now";
+	int length = json_is_integer(at) ? snprintf(text, size, "%" JSON_INTEGER_FORMAT, json_integer_value(at)) :
+					   snprintf(text, size, "%s", string ? string : "");
+
+	if ((!string && !json_is_integer(at)) || length < 0 || (size_t)length >= size)
+		return fail(STATUS_USAGE, "\"at\" is a position, or \"now\"");
+	return OK;
+}
+
+static result tercet_inject(void *context, json_t *arguments, struct qmp_answer *answer)
+{
+	const struct qmp_machine *machine = context;
+	const json_t *replica = json_object_get(arguments, "replica");
+	const char *target = json_string_value(json_object_get(arguments, "target"));
+	struct inject_fault fault;
+	char at[32];
+
+	(void)answer;
+	if (!json_is_integer(replica) || json_integer_value(replica) < 0 || json_integer_value(replica) > UINT32_MAX)
+		return fail(STATUS_USAGE, "\"replica\" is the number of a replica");
+	if (!target)
+		return fail(STATUS_USAGE, "\"target\" is a text that says what to hit");
+	TRY(position_text(json_object_get(arguments, "at"), at, sizeof(at)));
+	TRY(inject_parse_target(target, at, &fault));
+	fault.replica = (uint32_t)json_integer_value(replica);
+	TRY(inject_check(&fault));
+	return machine->inject(machine->supervisor, &fault);
+}
+
+static must_check result query_commands(void *context, json_t *arguments, struct qmp_answer *answer);
+
+static const struct qmp_command commands[] = {
+	{ "query-commands", NULL, query_commands },
+	{ "query-name", NULL, query_name },
+	{ "query-status", NULL, query_status },
+	{ "query-version", NULL, query_version },
+	{ "tercet-inject", inject_parameters, tercet_inject },
+	{ "tercet-status", NULL, tercet_status },
+};
+
+static result query_commands(void *context, json_t *arguments, struct qmp_answer *answer)
+{
+	json_t *list = json_pack("[{s:s}]", "name", "qmp_capabilities");
+
+	(void)context;
+	(void)arguments;
+	for (size_t i = 0; i < ARRAY_SIZE(commands) && list; i++) {
+		if (json_array_append_new(list, json_pack("{s:s}", "name", commands[i].name)) < 0) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return answer_with(answer, list);
+}
+
+struct qmp_interface qmp_commands_interface(struct qmp_machine *machine)
+{
+	return (struct qmp_interface){ .commands = commands, .count = ARRAY_SIZE(commands), .context = machine };
+}
