@@ -10,6 +10,7 @@
 /* 48 bits of value, and above them 16 bits of check: one store keeps both together. */
 #define CHECKED_WORD_MAX ((UINT64_C(1) << 48) - 1)
 
+/* The word for a value. */
 static inline uint64_t checked_word(uint64_t value)
 {
 	uint64_t check = (value ^ value >> 16 ^ value >> 32) & 0xFFFF;
@@ -18,7 +19,7 @@ static inline uint64_t checked_word(uint64_t value)
 }
 
 /* The word's value; where it is damaged, `fallback`: what the reader knew last, until the writer writes again. */
-static inline uint64_t checked_load(const _Atomic uint64_t *word, uint64_t fallback)
+static inline uint64_t checked_word_load(const _Atomic uint64_t *word, uint64_t fallback)
 {
 	uint64_t read = atomic_load_explicit(word, memory_order_acquire);
 	uint64_t value = read & CHECKED_WORD_MAX;
@@ -26,7 +27,8 @@ static inline uint64_t checked_load(const _Atomic uint64_t *word, uint64_t fallb
 	return checked_word(value) == read ? value : fallback;
 }
 
-static inline void checked_store(_Atomic uint64_t *word, uint64_t value)
+/* Writes a value, after everything that it speaks of. */
+static inline void checked_word_store(_Atomic uint64_t *word, uint64_t value)
 {
 	atomic_store_explicit(word, checked_word(value), memory_order_release);
 }

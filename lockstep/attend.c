@@ -57,7 +57,7 @@ static void follow(struct replica *replica, unsigned leader, uint64_t at)
 		source_live_init(&replica->sources.live, &links, replica->config.vote_interval);
 		replica->source = &replica->sources.live.source;
 		/* Its followers may have come here before it did: what they wait for is said anew. */
-		checked_store(&replica->own.control->reached, replica->machine.position);
+		checked_word_store(&replica->own.control->reached, replica->machine.position);
 	} else {
 		source_tape_init(&replica->sources.tape, &links, leader, at);
 		replica->source = &replica->sources.tape.source;
@@ -134,8 +134,8 @@ static void follow_donor(struct replica *replica, unsigned donor, const struct v
 /* Where it stands after it was somewhere else. */
 static void tell_position(struct replica *replica)
 {
-	checked_store(&replica->own.control->closed, 0);
-	checked_store(&replica->own.control->reached, replica->machine.position);
+	checked_word_store(&replica->own.control->closed, 0);
+	checked_word_store(&replica->own.control->reached, replica->machine.position);
 }
 
 static result resync(struct replica *replica, unsigned donor, uint64_t vote, struct vote_record *record)

@@ -297,7 +297,7 @@ static void flip_shared(uint8_t *byte, uint64_t bit)
 result inject_target_flip_tape(const struct inject_fault *fault, struct inject_context *context)
 {
 	const struct area *area = context->area;
-	const uint64_t written = checked_load(&area->control->tape_written, 0);
+	const uint64_t written = checked_word_load(&area->control->tape_written, 0);
 
 	if (fault->address >= written)
 		return fail(STATUS_GUEST, "the replica has written %llu bytes of tape so far",

@@ -86,8 +86,12 @@ static uint64_t injected_ns(const struct supervisor *supervisor, unsigned replic
 static const char *what_of(const char *kind)
 {
 	static const char *const texts[][2] = {
-		{ "outvoted", "was outvoted" },    { "complained", "could not follow" }, { "misled", "misled its followers" },
-		{ "died", "died" },                { "hung", "hung" },                   { "failed", "failed" },
+		{ "outvoted", "was outvoted" },
+		{ "complained", "could not follow" },
+		{ "misled", "misled its followers" },
+		{ "died", "died" },
+		{ "hung", "hung" },
+		{ "failed", "failed" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -104,10 +108,11 @@ static void book_fault(struct supervisor *supervisor, unsigned replica, const ch
 	(void)snprintf(care->last_fault, sizeof(care->last_fault), "%s", why);
 	care->fault = tally_fault(&supervisor->tally, replica, kind, position, injected_ns(supervisor, replica),
 				  machine_ns(supervisor));
-	care->by_death = strcmp(kind, "outvoted") != 0 && strcmp(kind, "complained") != 0 && strcmp(kind, "misled") != 0;
+	care->by_death = strcmp(kind, "outvoted") != 0 && strcmp(kind, "complained") != 0;
 	care->copied = supervisor->members[replica].area.control->statistics.pages_copied;
-	event_tell(supervisor, care->by_death ? EVENT_REPLICA_LOST : EVENT_REPLICA_FAULT, (int)replica,
-		   "replica %u %s at position %" PRIu64 ": %s", replica, what_of(kind), position, why);
+	event_tell(supervisor,
+		   care->by_death && strcmp(kind, "misled") != 0 ? EVENT_REPLICA_LOST : EVENT_REPLICA_FAULT,
+		   (int)replica, "replica %u %s at position %" PRIu64 ": %s", replica, what_of(kind), position, why);
 	if (cores_book_fault(&supervisor->cores, care->core, clock_monotonic_ns())) {
 		event_tell(supervisor, EVENT_CORE_AVOIDED, (int)replica,
 			   "core %d has lost too many votes and is left", care->core);
@@ -156,7 +161,7 @@ static unsigned successor(const struct supervisor *supervisor, uint32_t among)
 static void change_leader(struct supervisor *supervisor, unsigned to, struct leadership leadership)
 {
 	leadership.leader = to;
-	leadership.tape_base = checked_load(&supervisor->members[to].area.control->tape_written, 0);
+	leadership.tape_base = checked_word_load(&supervisor->members[to].area.control->tape_written, 0);
 	supervisor->epoch++;
 	supervisor->leader = to;
 	supervisor->stalled_since = 0;
@@ -175,15 +180,15 @@ static struct leadership legacy_of(const struct supervisor *supervisor, const st
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
 		const struct control *control = supervisor->members[i].area.control;
 		uint64_t read = atomic_load(&control->tape_read);
-		uint64_t reached = checked_load(&control->reached, 0);
+		uint64_t reached = checked_word_load(&control->reached, 0);
 
 		if (!supervisor->members[i].live)
 			continue;
 		legacy.tape_end = read > legacy.tape_end ? read : legacy.tape_end;
 		legacy.reached_end = reached > legacy.reached_end ? reached : legacy.reached_end;
 	}
-	legacy.tape_end = checked_load(&leader->area.control->tape_written, legacy.tape_end);
-	legacy.reached_end = checked_load(&leader->area.control->reached, legacy.reached_end);
+	legacy.tape_end = checked_word_load(&leader->area.control->tape_written, legacy.tape_end);
+	legacy.reached_end = checked_word_load(&leader->area.control->reached, legacy.reached_end);
 	return legacy;
 }
 
@@ -277,7 +282,7 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 {
 	struct member *leader = &supervisor->members[supervisor->leader];
 	struct leadership legacy = { .begin = LEADERSHIP_AT_TAPE_END };
-	unsigned most = 0, live = 0;
+	unsigned most = 0, live = 0, accuser = 0;
 	char why[256] = "";
 
 	*done = false;
@@ -301,11 +306,13 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 		most = same;
 		legacy.tape_end = one->complaint_tape_at;
 		legacy.reached_end = one->complaint_position;
+		accuser = i;
 		(void)snprintf(why, sizeof(why), "%.200s", one->failure);
 	}
 	if (2 * most <= live || !leader->live)
 		return OK;
 	*done = true;
+	verdict_report_exits(supervisor, leader->index, accuser);
 	book_fault(supervisor, leader->index, "misled", legacy.reached_end, why);
 	bury(supervisor, leader);
 	for (unsigned i = 0; i < supervisor->replicas; i++)

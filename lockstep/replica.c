@@ -181,15 +181,20 @@ static result inject_one(struct replica *replica, const struct inject_fault *fau
 		replica->moved = true;
 		return OK;
 	}
+	/* Before: one that is killed or hangs does not come back. */
 	statistics->injected++;
 	statistics->injected_ns = clock_monotonic_ns();
 	r = inject_commit(fault, &context);
-	/* What is not there cannot be hit; the machine has nothing to do with it. */
-	if (failed(r))
+	if (failed(r) && r.failure->status == STATUS_FAILED)
+		return r;
+	if (failed(r)) {
+		/* What is not there cannot be hit; the machine has nothing to do with it. */
+		statistics->injected--;
 		log_warning("the fault at position %llu is not committed: %s",
-			 (unsigned long long)replica->machine.position, r.failure->message);
-	else
-		log_info("injected a fault at position %llu", (unsigned long long)replica->machine.position);
+			    (unsigned long long)replica->machine.position, r.failure->message);
+		return OK;
+	}
+	log_info("injected a fault at position %llu", (unsigned long long)replica->machine.position);
 	if (context.slow_factor > 0)
 		replica->slow_factor = context.slow_factor;
 	return OK;
@@ -288,7 +293,7 @@ static result run_segment(struct replica *replica)
 	uint64_t begin = clock_monotonic_ns();
 	uint64_t spent;
 
-	checked_store(&replica->own.control->closed, replica->machine.position);
+	checked_word_store(&replica->own.control->closed, replica->machine.position);
 	TRY(machine_prepare(&replica->machine));
 	while (!replica->leave && !replica->rejoined) {
 		TRY(machine_run(&replica->machine, &stop));
@@ -320,7 +325,7 @@ static result handle_exit(struct replica *replica)
 	struct machine *machine = &replica->machine;
 	enum exit_outcome outcome;
 
-	checked_store(&replica->own.control->reached, machine->position);
+	checked_word_store(&replica->own.control->reached, machine->position);
 	replica_statistics_of(replica)->exits[machine->exit.record.reason]++;
 	ballot_box_log_exit(&replica->box);
 	if (machine_exit_is_timed(machine)) {

@@ -54,6 +54,7 @@ struct replica {
 	bool leave;
 };
 
+/* What it counts, where the supervisor can see it. */
 static inline struct replica_statistics *replica_statistics_of(struct replica *replica)
 {
 	return &replica->own.control->statistics;

@@ -84,8 +84,8 @@ static uint64_t tape_unread(const struct source_live *live)
 /* A bit that flipped in what followers wait for is mended before the leader waits itself. */
 static void republish(const struct source_live *live, const struct source_view *view)
 {
-	checked_store(live->tape.written, live->tape.at);
-	checked_store(&live->links.own->control->reached, view->position);
+	checked_word_store(live->tape.written, live->tape.at);
+	checked_word_store(&live->links.own->control->reached, view->position);
 }
 
 static void wait_for_tape(struct source_live *live, const struct source_view *view)
@@ -263,7 +263,7 @@ void source_live_init(struct source_live *live, const struct source_links *links
 		.tape = { .ring = links->own->tape,
 			  .mirror = links->own->tape_mirror,
 			  .written = &links->own->control->tape_written,
-			  .at = checked_load(&links->own->control->tape_written, 0) },
+			  .at = checked_word_load(&links->own->control->tape_written, 0) },
 		.vote_interval = vote_interval,
 		.output_delay = vote_interval / OUTPUT_DELAY_PART,
 		.next_vote = clock_monotonic_ns() + vote_interval,

@@ -26,13 +26,13 @@ static bool must_leave(const struct source_tape *follower)
 
 static uint64_t leader_reached(struct source_tape *follower)
 {
-	follower->reached = checked_load(&follower->leader->control->reached, follower->reached);
+	follower->reached = checked_word_load(&follower->leader->control->reached, follower->reached);
 	return follower->reached;
 }
 
 static uint64_t tape_written(const struct source_tape *follower)
 {
-	return checked_load(follower->tape.written, follower->tape.at);
+	return checked_word_load(follower->tape.written, follower->tape.at);
 }
 
 /* Sleeps until the leader has gone on from `reached` and `written`. */
@@ -207,7 +207,7 @@ static bool segment_open(struct source_tape *follower, const struct source_view 
 
 	return reached > view->position ||
 	       (atomic_load_explicit(&page->probe, memory_order_acquire) == view->position && view->position > 0 &&
-		checked_load(&follower->leader->control->closed, 0) == view->position);
+		checked_word_load(&follower->leader->control->closed, 0) == view->position);
 }
 
 static result tape_source_next(struct source *source, const struct source_view *view, struct input *input)

@@ -35,7 +35,7 @@ static json_t *replica_status(const struct supervisor *supervisor, unsigned repl
 	const struct member *member = &supervisor->members[replica];
 	const struct care *care = &supervisor->care[replica];
 	const struct control *control = member->area.control;
-	uint64_t position = checked_load(&control->reached, 0);
+	uint64_t position = checked_word_load(&control->reached, 0);
 	int core = cores_of(&supervisor->cores, replica);
 	json_t *object = json_object();
 
@@ -66,7 +66,7 @@ static const char *machine_state(const struct supervisor *supervisor)
 json_t *supervisor_status(const struct supervisor *supervisor)
 {
 	const struct tally *tally = &supervisor->tally;
-	uint64_t first = checked_load(&supervisor->members[supervisor->leader].area.control->reached, 0);
+	uint64_t first = checked_word_load(&supervisor->members[supervisor->leader].area.control->reached, 0);
 	const char *last_fault = "";
 	uint64_t last_fault_at = 0;
 	json_t *object = json_object();

@@ -144,7 +144,7 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 	(void)json_object_set_new(object, "state", json_string(member->live ? "ended" : "retired"));
 	if (!member->live)
 		(void)json_object_set_new(object, "why", json_string(member->why));
-	put(object, "positions", checked_load(&member->area.control->reached, 0));
+	put(object, "positions", checked_word_load(&member->area.control->reached, 0));
 	put(object, "cpu_ns", cpu_ns(&member->usage));
 	put(object, "guest_ns", counted->guest_ns);
 	put(object, "vote_ns", counted->vote_ns);

@@ -47,7 +47,7 @@ uint64_t tape_write(struct tape_writer *writer, enum tape_kind kind, uint64_t po
 	if (writer->mirror.data)
 		ring_put(&writer->mirror, at, bytes, entry_size(length));
 	writer->at = at + entry_size(length);
-	checked_store(writer->written, writer->at);
+	checked_word_store(writer->written, writer->at);
 	return entry_size(length);
 }
 
@@ -80,7 +80,7 @@ static result read_entry(const struct ring *ring, const struct tape_reader *read
 
 result tape_peek(struct tape_reader *reader, struct tape_entry *entry, bool *there)
 {
-	uint64_t written = checked_load(reader->written, reader->at);
+	uint64_t written = checked_word_load(reader->written, reader->at);
 
 	*there = false;
 	if (reader->ends && written > reader->end)

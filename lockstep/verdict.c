@@ -24,13 +24,11 @@ void verdict_tell(struct supervisor *supervisor)
 	futex_signal(&page->sequence);
 }
 
-/* A replica that could not follow cannot vote: where its exits left the leader's says why. */
-static void report_dissent(struct supervisor *supervisor, const struct member *member)
+void verdict_report_exits(struct supervisor *supervisor, unsigned suspect, unsigned reference)
 {
-	const struct member *leader = &supervisor->members[supervisor->leader];
-	const struct report_side suspect = { .replica = member->index, .area = &member->area };
-	const struct report_side reference = { .replica = leader->index, .area = &leader->area };
-	json_t *difference = report_exits(&suspect, &reference, supervisor->agreed_position);
+	const struct report_side one = { .replica = suspect, .area = &supervisor->members[suspect].area };
+	const struct report_side other = { .replica = reference, .area = &supervisor->members[reference].area };
+	json_t *difference = report_exits(&one, &other, supervisor->agreed_position);
 
 	if (!difference)
 		return;
@@ -68,8 +66,7 @@ static void hear_complaint(struct supervisor *supervisor, struct member *member)
 		return;
 	copy_reason(member);
 	member->dissents = true;
-	log_warning("replica %u cannot follow: %s", member->index, member->why);
-	report_dissent(supervisor, member);
+	log_debug("replica %u cannot follow: %s", member->index, member->why);
 }
 
 static result hear(struct supervisor *supervisor, struct member *member)
@@ -177,8 +174,10 @@ static void report(struct supervisor *supervisor, unsigned suspect, unsigned ref
 	const struct report_side other = side_of(supervisor, reference);
 	json_t *difference;
 
-	if (supervisor->members[suspect].dissents || supervisor->members[reference].dissents)
+	if (supervisor->members[suspect].dissents || supervisor->members[reference].dissents) {
+		verdict_report_exits(supervisor, suspect, reference);
 		return;
+	}
 	difference = report_difference(&one, &other, supervisor->agreed_position, &supervisor->digests);
 	if (!difference)
 		return;

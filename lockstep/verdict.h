@@ -19,6 +19,9 @@ bool verdict_has_voted(const struct supervisor *supervisor, const struct member 
  * on without them; with the status that the replica gives where the host or a file is the reason. */
 must_check result verdict_bury_dead(struct supervisor *supervisor);
 
+/* Reports where the exits of a replica that cast no ballot left those of another, for people and the statistics. */
+void verdict_report_exits(struct supervisor *supervisor, unsigned suspect, unsigned reference);
+
 /* Tells the replicas what has been decided and released. */
 void verdict_tell(struct supervisor *supervisor);
 

@@ -82,7 +82,7 @@ static unsigned ahead_of(const struct supervisor *supervisor, uint64_t position,
 			continue;
 		++*live;
 		ahead += i != supervisor->leader &&
-			 checked_load(&supervisor->members[i].area.control->reached, 0) > position;
+			 checked_word_load(&supervisor->members[i].area.control->reached, 0) > position;
 	}
 	return ahead;
 }
@@ -95,12 +95,12 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 {
 	struct member *leader = &supervisor->members[supervisor->leader];
 	const struct control *control = leader->area.control;
-	uint64_t reached = checked_load(&control->reached, 0);
+	uint64_t reached = checked_word_load(&control->reached, 0);
 	uint64_t patience = supervisor->options->watchdog / STALL_PART;
 	unsigned live, ahead;
 
 	if (supervisor->replicas == 1 || !leader->live || reached == 0 ||
-	    checked_load(&control->closed, 0) != reached || reached != supervisor->stalled_at) {
+	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at) {
 		supervisor->stalled_at = reached;
 		supervisor->stalled_since = now;
 		return OK;

@@ -12,11 +12,13 @@
 #define DEFAULT_MEMORY (256ull << 20)
 #define DEFAULT_REPLICAS 3
 #define DEFAULT_VOTE_INTERVAL (10 * NS_PER_MS)
-#define DEFAULT_WATCHDOG (60 * NS_PER_S)
+#define DEFAULT_WATCHDOG (5 * NS_PER_S)
+#define DEFAULT_SCRUB (64ull << 20)
+#define DEFAULT_REPORTS "."
 #define DEFAULT_COMMAND_LINE "console=ttyS0"
 #define VOTE_INTERVAL_MIN (100 * NS_PER_US)
 #define VOTE_INTERVAL_MAX (10 * NS_PER_S)
-#define WATCHDOG_MIN NS_PER_S
+#define WATCHDOG_MIN (100 * NS_PER_MS)
 #define WATCHDOG_MAX (86400 * NS_PER_S)
 
 enum option_id {
@@ -34,6 +36,10 @@ enum option_id {
 	OPTION_MONITOR,
 	OPTION_SEED,
 	OPTION_INJECT,
+	OPTION_SCRUB,
+	OPTION_PIN,
+	OPTION_CORE_FAULTS,
+	OPTION_REPORTS,
 	OPTION_VERBOSE,
 };
 
@@ -52,6 +58,10 @@ static const struct option long_options[] = {
 	{ "monitor", required_argument, NULL, OPTION_MONITOR },
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "inject", required_argument, NULL, OPTION_INJECT },
+	{ "scrub", required_argument, NULL, OPTION_SCRUB },
+	{ "pin", required_argument, NULL, OPTION_PIN },
+	{ "core-faults", required_argument, NULL, OPTION_CORE_FAULTS },
+	{ "reports", required_argument, NULL, OPTION_REPORTS },
 	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -65,7 +75,14 @@ const char *options_help(void)
 	       "  --memory SIZE            guest memory, 16M to 64G (default: 256M)\n"
 	       "  --replicas 1|2|3|5       1: no voting, 2: detection, 3: one may be wrong, 5: two (default: 3)\n"
 	       "  --vote-interval TIME     100us to 10s (default: 10ms)\n"
-	       "  --watchdog TIME          a replica without a ballot for so long hangs (default: 60s)\n"
+	       "  --watchdog TIME          a replica without a sign of life for so long hangs, 100ms to 86400s\n"
+	       "                           (default: 5s)\n"
+	       "  --scrub RATE             memory that nobody writes is hashed again at this rate, to find what rots:\n"
+	       "                           64M/s, or none (default: 64M/s)\n"
+	       "  --pin auto|none|LIST     replicas have their own cores if there are enough of them; never; or those\n"
+	       "                           of a list such as 0,2,4-6 (default: auto)\n"
+	       "  --core-faults NUMBER     a core that loses so many votes in an hour is left, 0: never (default: 3)\n"
+	       "  --reports FOLDER         where a report is left when the machine is stopped (default: .)\n"
 	       "  --console WHERE          stdio, pty or file:PATH (default: stdio; Ctrl-A x ends tercet)\n"
 	       "  --stats FILE             write statistics as JSON when the run ends\n"
 	       "  --name NAME              the machine's name, for `tercet status NAME` (default: tercet)\n"
@@ -179,6 +196,27 @@ struct pending_faults {
 	const char *specs[INJECT_FAULTS_MAX];
 };
 
+/* "64M/s", "64M" or "none". */
+static result parse_scrub(const char *text, uint64_t *rate)
+{
+	char size[32];
+	size_t length = strlen(text);
+
+	if (strcmp(text, "none") == 0 || strcmp(text, "0") == 0) {
+		*rate = 0;
+		return OK;
+	}
+	if (length > 2 && strcmp(text + length - 2, "/s") == 0)
+		length -= 2;
+	if (length >= sizeof(size))
+		return fail(STATUS_USAGE, "--scrub %s: give a rate such as 64M/s, or none", text);
+	memcpy(size, text, length);
+	size[length] = '\0';
+	if (failed(options_size("--scrub", size, rate)))
+		return fail(STATUS_USAGE, "--scrub %s: give a rate such as 64M/s, or none", text);
+	return OK;
+}
+
 static result take_monitor(const char *value, struct monitor_options *monitor)
 {
 	struct place place;
@@ -214,6 +252,15 @@ static result take_option(int id, const char *value, struct machine_options *opt
 				   &options->vote_interval);
 	case OPTION_WATCHDOG:
 		return parse_range("--watchdog", value, WATCHDOG_MIN, WATCHDOG_MAX, &options->watchdog);
+	case OPTION_SCRUB:
+		return parse_scrub(value, &options->scrub);
+	case OPTION_PIN:
+		return cores_parse(value, &options->cores);
+	case OPTION_CORE_FAULTS:
+		return cores_parse_faults(value, &options->cores);
+	case OPTION_REPORTS:
+		options->reports = value;
+		return OK;
 	case OPTION_CONSOLE:
 		options->console = value;
 		return console_check(value);
@@ -266,6 +313,11 @@ result options_parse(int argc, char **argv, struct machine_options *options, str
 		.replicas = DEFAULT_REPLICAS,
 		.vote_interval = DEFAULT_VOTE_INTERVAL,
 		.watchdog = DEFAULT_WATCHDOG,
+		.scrub = DEFAULT_SCRUB,
+		.cores = CORES_POLICY_DEFAULT,
+		.reports = DEFAULT_REPORTS,
+		.argc = argc,
+		.argv = argv,
 		.console = "stdio",
 		.check_ram = true,
 	};

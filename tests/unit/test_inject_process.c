@@ -63,11 +63,11 @@ static void hits_tape(void)
 {
 	make_area();
 	must_fail(commit("tape:0:0", &context), STATUS_GUEST, "has written 0 bytes of tape");
-	checked_store(&area.control->tape_written, 5);
+	checked_word_store(&area.control->tape_written, 5);
 	flips("tape:0:7", area.tape.data + 4, 7);
 	flips("tape:4:0", area.tape.data, 0);
 	must_fail(commit("tape:5:0", &context), STATUS_GUEST, "has written 5 bytes of tape");
-	checked_store(&area.control->tape_written, 7ull * CONTROL_TAPE_SIZE + 10);
+	checked_word_store(&area.control->tape_written, 7ull * CONTROL_TAPE_SIZE + 10);
 	flips("tape:0:1", area.tape.data + 9, 1);
 	flips("tape:9:1", area.tape.data, 1);
 	flips("tape:10:1", area.tape.data + CONTROL_TAPE_SIZE - 1, 1);
