@@ -136,8 +136,8 @@ static json_t *differing_devices(const struct report_side *suspect, const struct
 json_t *report_exits(const struct report_side *suspect, const struct report_side *reference,
 		     uint64_t agreed_position)
 {
-	uint64_t a = atomic_load(&suspect->area->control->reached);
-	uint64_t b = atomic_load(&reference->area->control->reached);
+	uint64_t a = checked_word_load(&suspect->area->control->reached, agreed_position);
+	uint64_t b = checked_word_load(&reference->area->control->reached, agreed_position);
 	uint64_t end = a < b ? a : b;
 
 	/* The same members as those of a vote, so that who reads it has one shape to deal with. */
