@@ -36,8 +36,17 @@ struct source_links replicas_links(struct replicas *replicas, unsigned index)
 		.own = &replicas->own[index],
 		.peers = replicas->peers[index],
 		.supervisor = replicas->view,
+		.attention_seen = &replicas->attention_seen[index],
 		.host_zero = replicas->host_zero,
 	};
+}
+
+void replicas_call(struct replicas *replicas, unsigned index)
+{
+	atomic_fetch_add(&replicas->supervisor->attention[index], 1);
+	futex_signal(&replicas->supervisor->sequence);
+	for (unsigned i = 0; i < replicas->count; i++)
+		futex_wake(&replicas->own[i].control->sequence);
 }
 
 void replicas_type(struct replicas *replicas, const void *keys, size_t length)

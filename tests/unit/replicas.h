@@ -16,12 +16,16 @@ struct replicas {
 	struct area peers[VOTE_REPLICAS_MAX][VOTE_REPLICAS_MAX]; /* [i][j]: how i sees j, read-only */
 	struct supervisor_page *supervisor;                      /* written by the supervisor */
 	struct supervisor_page *view;                            /* as the replicas see it */
+	uint32_t attention_seen[VOTE_REPLICAS_MAX];
 	uint64_t host_zero;
 };
 
 /* Makes `count` replicas, all alive; replica 0 leads. Guest time 0 was a second ago. */
 void replicas_make(struct replicas *replicas, unsigned count);
 struct source_links replicas_links(struct replicas *replicas, unsigned index);
+
+/* The supervisor has something to say to a replica. */
+void replicas_call(struct replicas *replicas, unsigned index);
 
 /* The supervisor's console input and its wake-up. */
 void replicas_type(struct replicas *replicas, const void *keys, size_t length);

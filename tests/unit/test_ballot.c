@@ -158,6 +158,13 @@ static void must_differ_in(unsigned different)
 	}
 }
 
+static void commit(const struct inject_fault *fault, struct replica *replica)
+{
+	struct inject_context context = { .machine = &replica->guest.machine, .area = &replica->area };
+
+	must_succeed(inject_commit(fault, &context));
+}
+
 START_TEST(equals_are_equal)
 {
 	for (unsigned round = 0; round < 4; round++) {
@@ -260,9 +267,7 @@ START_TEST(faults_show)
 	for (unsigned i = 0; i < 2; i++)
 		run(&replicas[i], 4);
 	must_succeed(inject_parse(faults[_i].spec, 1, &fault));
-	result r = inject_commit(&fault, &replicas[0].guest.machine);
-
-	must_succeed(r);
+	commit(&fault, &replicas[0]);
 	for (unsigned i = 0; i < 2; i++)
 		vote(&replicas[i]);
 	must_differ_in(faults[_i].different);
@@ -277,14 +282,14 @@ START_TEST(memory_repaired)
 	struct inject_fault fault;
 
 	must_succeed(inject_parse("0:mem:0x800123:4@0", 1, &fault));
-	must_succeed(inject_commit(&fault, &replicas[0].guest.machine));
+	commit(&fault, &replicas[0]);
 	for (unsigned round = 0; round < 2; round++) {
 		for (unsigned i = 0; i < 2; i++) {
 			run(&replicas[i], 1);
 			vote(&replicas[i]);
 		}
 		must_differ_in(round ? 0 : 1u << VOTE_RAM);
-		must_succeed(inject_commit(&fault, &replicas[0].guest.machine));
+		commit(&fault, &replicas[0]);
 	}
 }
 END_TEST

@@ -38,12 +38,14 @@ START_TEST(layout)
 		{ "control", area.control, sizeof(*area.control) },
 		{ "exit log", area.exit_log, CONTROL_EXIT_LOG * sizeof(*area.exit_log) },
 		{ "tape", area.tape.data, CONTROL_TAPE_SIZE },
+		{ "tape's mirror", area.tape_mirror.data, CONTROL_TAPE_SIZE },
 		{ "outbox", area.outbox.data, CONTROL_OUTBOX_SIZE },
 		{ "page hashes", area.page_hashes, PAGES * sizeof(*area.page_hashes) },
 		{ "changes", area.changes, area.changes_size * sizeof(*area.changes) },
 	};
 
 	ck_assert_uint_eq(area.tape.size, CONTROL_TAPE_SIZE);
+	ck_assert_uint_eq(area.tape_mirror.size, CONTROL_TAPE_SIZE);
 	ck_assert_uint_eq(area.outbox.size, CONTROL_OUTBOX_SIZE);
 	ck_assert_uint_ge(area.changes_size, PAGES);
 	ck_assert_uint_eq(area.size, area_size(PAGES));
@@ -200,6 +202,7 @@ START_TEST(names)
 	ck_assert_str_eq(vote_cause_name(VOTE_CAUSE_OUTPUT), "output");
 	ck_assert_str_eq(vote_cause_name(VOTE_CAUSE_BACKLOG), "backlog");
 	ck_assert_str_eq(vote_cause_name(VOTE_CAUSE_END), "shutdown");
+	ck_assert_str_eq(vote_cause_name(VOTE_CAUSE_REQUEST), "request");
 	ck_assert_str_eq(vote_cause_name((enum vote_cause)0), "unknown");
 	ck_assert_str_eq(vote_cause_name(VOTE_CAUSES), "unknown");
 }

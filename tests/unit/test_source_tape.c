@@ -11,16 +11,24 @@ static struct replicas replicas;
 static struct source_tape follower;
 static struct tape_writer tape;
 
+/* Replica 2 follows `leader` from offset `at` of that one's tape on. */
+static void follow_from(unsigned leader, uint64_t at)
+{
+	const struct source_links links = replicas_links(&replicas, 2);
+
+	source_tape_init(&follower, &links, leader, at);
+	tape = (struct tape_writer){
+		.ring = replicas.own[leader].tape,
+		.mirror = replicas.own[leader].tape_mirror,
+		.written = &replicas.own[leader].control->tape_written,
+		.at = at,
+	};
+}
+
 static void setup(void)
 {
 	replicas_make(&replicas, 3);
-	const struct source_links links = replicas_links(&replicas, 2);
-
-	source_tape_init(&follower, &links);
-	tape = (struct tape_writer){
-		.ring = replicas.own[0].tape,
-		.written = &replicas.own[0].control->tape_written,
-	};
+	follow_from(0, 0);
 }
 
 static struct input next(const struct source_view *view)
@@ -28,10 +36,25 @@ static struct input next(const struct source_view *view)
 	return replicas_next(&follower.source, view);
 }
 
+/* Asks for the time. */
+static result ask_time(const struct source_view *view, struct input *input)
+{
+	memset(input, 0xEE, sizeof(*input));
+	return follower.source.operations->time(&follower.source, view, input);
+}
+
+static struct input next_time(const struct source_view *view)
+{
+	struct input input;
+
+	must_succeed(ask_time(view, &input));
+	return input;
+}
+
 /* The leader's progress. */
 static void reach(uint64_t position)
 {
-	atomic_store(&replicas.own[0].control->reached, position);
+	checked_store(&replicas.own[0].control->reached, position);
 	futex_signal(&replicas.own[0].control->sequence);
 }
 
@@ -52,6 +75,8 @@ START_TEST(entries_in_order)
 	struct source_view view = replicas_view(5, 1000);
 	struct input input;
 
+	replicas_type(&replicas, "abc", 3);
+	atomic_store(&replicas.supervisor->buttons, 1);
 	(void)tape_write(&tape, TAPE_CONSOLE, 5, "abc", 3);
 	(void)tape_write(&tape, TAPE_BUTTON, 5, NULL, 0);
 	write_number(TAPE_TIME, 5, 2000);
@@ -76,7 +101,7 @@ START_TEST(entries_in_order)
 	ck_assert_int_eq(input.kind, INPUT_VOTE);
 	ck_assert_uint_eq(input.value, VOTE_CAUSE_INTERVAL);
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
-	ck_assert_uint_eq(atomic_load(&replicas.own[2].control->tape_read), atomic_load(tape.written));
+	ck_assert_uint_eq(atomic_load(&replicas.own[2].control->tape_read), tape.at);
 	ck_assert_uint_eq(replicas.own[2].control->statistics.lag_max, 3);
 }
 END_TEST
@@ -119,6 +144,7 @@ static void reach_6(void)
 
 static void press_at_5(void)
 {
+	atomic_store(&replicas.supervisor->buttons, 1);
 	(void)tape_write(&tape, TAPE_BUTTON, 5, NULL, 0);
 	futex_signal(&replicas.own[0].control->sequence);
 }
@@ -171,13 +197,11 @@ END_TEST
 START_TEST(leaves)
 {
 	const struct source_view view = replicas_view(5, 0);
-	uint64_t now = 1;
 
 	reach(5);
 	ck_assert_int_eq(next_after(command_end, &view).kind, INPUT_LEAVE);
 	/* Nothing holds it any more, not even the time it asks for. */
-	must_succeed(follower.source.operations->time(&follower.source, &view, &now));
-	ck_assert_uint_eq(now, view.now);
+	ck_assert_int_eq(next_time(&view).kind, INPUT_LEAVE);
 	(void)tape_write(&tape, TAPE_BUTTON, 5, NULL, 0);
 	ck_assert_int_eq(next(&view).kind, INPUT_LEAVE);
 }
@@ -186,12 +210,14 @@ END_TEST
 START_TEST(time_when_asked)
 {
 	const struct source_view view = replicas_view(5, 1000);
-	uint64_t now;
+	struct input input;
 
 	write_number(TAPE_TIME, 5, 1234);
 	reach(6);
-	must_succeed(follower.source.operations->time(&follower.source, &view, &now));
-	ck_assert_uint_eq(now, 1234);
+	input = next_time(&view);
+	ck_assert_int_eq(input.kind, INPUT_TIME);
+	ck_assert_uint_eq(input.value, 1234);
+	ck_assert_uint_eq(atomic_load(&replicas.own[2].control->tape_read), tape.at);
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
 }
 END_TEST
@@ -207,7 +233,6 @@ START_TEST(implausible_time)
 	const struct source_view view = replicas_view(5, 1000);
 	const uint64_t wrong[] = { 0, 999, host_now() + 60 * NS_PER_S, UINT64_MAX };
 	struct input input;
-	uint64_t now;
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		setup();
@@ -217,7 +242,7 @@ START_TEST(implausible_time)
 		write_number(TAPE_TIME, 5, wrong[i]);
 		must_diverge(&view, STATUS_NO_MAJORITY, "the leader's time is not plausible");
 		ck_assert_uint_eq(statistics->input_faults, 1);
-		must_fail(follower.source.operations->time(&follower.source, &view, &now), STATUS_NO_MAJORITY,
+		must_fail(ask_time(&view, &input), STATUS_NO_MAJORITY,
 			  "the leader's time is not plausible");
 		ck_assert_uint_eq(statistics->input_faults, 2);
 	}
@@ -238,13 +263,13 @@ END_TEST
 START_TEST(time_that_the_leader_did_not_read)
 {
 	const struct source_view view = replicas_view(5, 0);
-	uint64_t now;
+	struct input input;
 
 	reach(6);
-	must_fail(follower.source.operations->time(&follower.source, &view, &now), STATUS_NO_MAJORITY,
+	must_fail(ask_time(&view, &input), STATUS_NO_MAJORITY,
 		  "reads the clock at position 5 and its leader did not");
 	(void)tape_write(&tape, TAPE_BUTTON, 5, NULL, 0);
-	must_fail(follower.source.operations->time(&follower.source, &view, &now), STATUS_NO_MAJORITY,
+	must_fail(ask_time(&view, &input), STATUS_NO_MAJORITY,
 		  "reads the clock at position 5 and its leader did not");
 }
 END_TEST
@@ -252,12 +277,12 @@ END_TEST
 START_TEST(entry_left_over)
 {
 	const struct source_view view = replicas_view(6, 0);
-	uint64_t now;
+	struct input input;
 
 	write_number(TAPE_TIME, 5, 100);
 	reach(8);
 	must_diverge(&view, STATUS_FAILED, "a time entry left over from position 5 at position 6");
-	must_fail(follower.source.operations->time(&follower.source, &view, &now), STATUS_FAILED, "left over");
+	must_fail(ask_time(&view, &input), STATUS_FAILED, "left over");
 }
 END_TEST
 
@@ -266,6 +291,7 @@ START_TEST(more_keys_than_room)
 	struct source_view view = replicas_view(5, 0);
 
 	view.console_room = 2;
+	replicas_type(&replicas, "abc", 3);
 	(void)tape_write(&tape, TAPE_CONSOLE, 5, "abc", 3);
 	reach(6);
 	must_diverge(&view, STATUS_NO_MAJORITY, "3 key presses where there is room for 2");
@@ -309,14 +335,22 @@ END_TEST
 START_TEST(damaged_tape)
 {
 	const struct source_view view = replicas_view(5, 0);
-	uint64_t now;
+	struct input input;
 
 	write_number(TAPE_TIME, 5, 100);
 	reach(6);
 	replicas.own[0].tape.data[20] ^= 1;
+	replicas.own[0].tape_mirror.data[20] ^= 2;
 	must_diverge(&view, STATUS_FAILED, "the tape is damaged");
-	must_fail(follower.source.operations->time(&follower.source, &view, &now), STATUS_FAILED,
-		  "the tape is damaged");
+	must_fail(ask_time(&view, &input), STATUS_FAILED, "the tape is damaged");
+	/* One good copy is enough, for either question. */
+	replicas.own[0].tape_mirror.data[20] ^= 2;
+	uint64_t mended = follower.tape.mended;
+
+	input = next_time(&view);
+	ck_assert_int_eq(input.kind, INPUT_TIME);
+	ck_assert_uint_eq(input.value, 100);
+	ck_assert_uint_eq(follower.tape.mended, mended + 1);
 }
 END_TEST
 
@@ -351,10 +385,11 @@ static bool live_a_life(struct source *source, struct control *own, struct histo
 		view.exits_unvoted++;
 		view.must_wait = position % 500 == 0;
 		view.deadline = view.must_wait ? view.now : DEVICE_NO_DEADLINE;
-		atomic_store_explicit(&own->reached, position, memory_order_release);
+		checked_store(&own->reached, position);
 		if (position % 3 == 0) {
-			if (failed(source->operations->time(source, &view, &view.now)))
+			if (failed(source->operations->time(source, &view, &input)) || input.kind != INPUT_TIME)
 				return false;
+			view.now = input.value;
 			note(history, position, INPUT_TIME, view.now);
 		}
 		for (;;) {
@@ -377,7 +412,7 @@ static bool live_a_life(struct source *source, struct control *own, struct histo
 		}
 	}
 	/* The leader's last segment: so that followers may end, too. */
-	atomic_store_explicit(&own->reached, POSITIONS + 1, memory_order_release);
+	checked_store(&own->reached, POSITIONS + 1);
 	futex_signal(&own->sequence);
 	return true;
 }
