@@ -51,7 +51,7 @@ static struct tape_entry taped(enum tape_kind kind, uint64_t position)
 
 static void nothing_taped(void)
 {
-	ck_assert_uint_eq(checked_load(&replicas.own[0].control->tape_written, UINT64_MAX), tape.at);
+	ck_assert_uint_eq(checked_word_load(&replicas.own[0].control->tape_written, UINT64_MAX), tape.at);
 }
 
 static uint64_t guest_now(void)

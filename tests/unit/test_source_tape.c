@@ -54,7 +54,7 @@ static struct input next_time(const struct source_view *view)
 /* The leader's progress. */
 static void reach(uint64_t position)
 {
-	checked_store(&replicas.own[0].control->reached, position);
+	checked_word_store(&replicas.own[0].control->reached, position);
 	futex_signal(&replicas.own[0].control->sequence);
 }
 
@@ -385,7 +385,7 @@ static bool live_a_life(struct source *source, struct control *own, struct histo
 		view.exits_unvoted++;
 		view.must_wait = position % 500 == 0;
 		view.deadline = view.must_wait ? view.now : DEVICE_NO_DEADLINE;
-		checked_store(&own->reached, position);
+		checked_word_store(&own->reached, position);
 		if (position % 3 == 0) {
 			if (failed(source->operations->time(source, &view, &input)) || input.kind != INPUT_TIME)
 				return false;
@@ -412,7 +412,7 @@ static bool live_a_life(struct source *source, struct control *own, struct histo
 		}
 	}
 	/* The leader's last segment: so that followers may end, too. */
-	checked_store(&own->reached, POSITIONS + 1);
+	checked_word_store(&own->reached, POSITIONS + 1);
 	futex_signal(&own->sequence);
 	return true;
 }

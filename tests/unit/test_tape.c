@@ -20,7 +20,7 @@ static void start_at(uint64_t offset)
 {
 	memset(memory, 0xC3, sizeof(memory));
 	memset(mirror_memory, 0x3C, sizeof(mirror_memory));
-	checked_store(&written_word, offset);
+	checked_word_store(&written_word, offset);
 	writer = (struct tape_writer){ .ring = { memory, SIZE }, .written = &written_word, .at = offset };
 	reader = (struct tape_reader){ .ring = { memory, SIZE }, .written = &written_word, .at = offset };
 }
@@ -35,7 +35,7 @@ static void start_mirrored_at(uint64_t offset)
 
 static uint64_t written(void)
 {
-	return checked_load(&written_word, UINT64_MAX);
+	return checked_word_load(&written_word, UINT64_MAX);
 }
 
 static void setup(void)
@@ -186,7 +186,7 @@ static void forge(uint16_t kind, uint16_t length, uint64_t position, uint64_t gi
 		bytes_store_u32(bytes, (uint32_t)crc32(0, bytes + 4, 12u + length));
 	ring_put(&writer.ring, writer.at, bytes, given < SIZE ? given : SIZE);
 	writer.at += given;
-	checked_store(&written_word, writer.at);
+	checked_word_store(&written_word, writer.at);
 }
 
 static const struct forgery {
@@ -238,7 +238,7 @@ START_TEST(truncated)
 	for (uint64_t size = 0; size <= 32; size++) {
 		bool there = true;
 
-		checked_store(&written_word, size);
+		checked_word_store(&written_word, size);
 		if (size == 0)
 			ck_assert(!peek(&entry));
 		else if (size == 32)
@@ -262,9 +262,9 @@ START_TEST(overrun)
 	must_refuse("overrun: 264 bytes are written, 0 are read");
 	/* A writer that goes back is no better. */
 	reader.at = 240;
-	checked_store(&written_word, 216);
+	checked_word_store(&written_word, 216);
 	must_refuse("overrun: 216 bytes are written, 240 are read");
-	checked_store(&written_word, CHECKED_WORD_MAX);
+	checked_word_store(&written_word, CHECKED_WORD_MAX);
 	must_refuse("overrun");
 }
 END_TEST
