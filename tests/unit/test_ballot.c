@@ -338,6 +338,192 @@ START_TEST(exits_show)
 }
 END_TEST
 
+/* --- pages that nobody is known to have written --- */
+
+/* A byte that rotted, behind KVM's back and ours. */
+static void rot(struct replica *replica, uint64_t address)
+{
+	replica->guest.ram.memory[address] ^= 0x10;
+}
+
+/* Seen at the vote whose scrub comes by, and at none before. */
+START_TEST(scrubbed)
+{
+	const uint64_t page = 0x900;
+
+	for (unsigned i = 0; i < 2; i++) {
+		must_succeed(ram_write(&replicas[i].guest.ram, page * RAM_PAGE_SIZE, "important", 9));
+		run(&replicas[i], 1);
+		vote(&replicas[i]);
+	}
+	must_differ_in(0);
+	rot(&replicas[0], page * RAM_PAGE_SIZE + 3);
+	for (unsigned round = 0; round < 4; round++) {
+		uint64_t from = round == 1 ? page - 10 : round == 2 ? page + 1 : page - 4;
+
+		for (unsigned i = 0; i < 2; i++) {
+			uint64_t hashed = replicas[i].box.pages.hashed;
+
+			if (round > 0)
+				ballot_box_scrub(&replicas[i].box, from, 10);
+			run(&replicas[i], 1);
+			vote(&replicas[i]);
+			ck_assert_uint_eq(replicas[i].area.control->statistics.pages_scrubbed, 10 * round);
+			/* The guest writes one page itself. */
+			ck_assert_uint_eq(replicas[i].box.pages.hashed - hashed, round > 0 ? 11 : 1);
+		}
+		must_differ_in(round == 3 ? 1u << VOTE_RAM : 0);
+	}
+	/* Which page it was is among the changes. */
+	const struct vote_record *record = &replicas[0].record;
+	bool named = false;
+
+	for (uint64_t i = record->changes_begin; i < record->changes_end; i++)
+		named |= replicas[0].area.changes[i].page == page;
+	ck_assert(named);
+}
+END_TEST
+
+/* Round the end of memory, and each page once however many there are to do. */
+START_TEST(scrubbed_round_the_end)
+{
+	struct replica *replica = &replicas[0];
+
+	run(replica, 1);
+	vote(replica);
+	rot(replica, 0);
+	rot(replica, GUEST_MACHINE_MEMORY - 1);
+	ballot_box_scrub(&replica->box, PAGES - 1, 2);
+	run(replica, 1);
+	vote(replica);
+	ck_assert_uint_eq(replica->record.changes_end - replica->record.changes_begin, 3);
+	ck_assert_uint_eq(replica->area.changes[replica->record.changes_begin].page, 0);
+	ck_assert_uint_eq(replica->area.changes[replica->record.changes_end - 1].page, PAGES - 1);
+	uint64_t hashed = replica->box.pages.hashed;
+
+	ballot_box_scrub(&replica->box, 7, PAGES);
+	run(replica, 1);
+	vote(replica);
+	ck_assert_uint_eq(replica->box.pages.hashed, hashed + PAGES);
+}
+END_TEST
+
+/* The table follows memory, and nobody is told of changes: they are no vote's. */
+START_TEST(refreshed)
+{
+	struct replica *replica = &replicas[0];
+
+	run(replica, 1);
+	vote(replica);
+	uint64_t booked = replica->box.changes;
+
+	must_succeed(ram_write(&replica->guest.ram, 0x900000, "x", 1));
+	must_succeed(ballot_box_refresh(&replica->box));
+	struct digest now = pagehash_of(&replica->box.digests, 0x900, ram_page(&replica->guest.ram, 0x900));
+
+	ck_assert_mem_eq(&replica->area.page_hashes[0x900], &now, sizeof(now));
+	ck_assert_uint_eq(replica->box.changes, booked);
+	ck_assert_uint_eq(replica->box.votes, 1);
+}
+END_TEST
+
+/* --- another one's vote --- */
+
+/* Both machines are the same, but the second has cast other votes, and fewer of them. */
+static void prepare_take_over(void)
+{
+	for (unsigned round = 0; round < 3; round++) {
+		run(&replicas[0], 5);
+		outbox_put(&replicas[0].outbox, OUTPUT_CONSOLE, round, "hello", 5);
+		vote(&replicas[0]);
+	}
+	run(&replicas[1], 15);
+	/* Devices took the time at none of these exits, and registers are equal: so is all that there is. */
+	must_succeed(ballot_box_refresh(&replicas[1].box));
+	replicas[1].guest.machine.position = replicas[0].guest.machine.position;
+}
+
+START_TEST(taken_over)
+{
+	struct replica *replica = &replicas[1];
+	const struct control *control = replica->area.control;
+
+	prepare_take_over();
+	must_succeed(ballot_box_take_over(&replica->box, &replicas[0].record));
+	/* Nobody sees it before it is published. */
+	ck_assert_uint_eq(atomic_load(&control->votes), 0);
+	ballot_box_publish(&replica->box, 4711, 3);
+	ck_assert_uint_eq(atomic_load(&control->votes), 3);
+	must_succeed(vote_record_take(&replica->area, 2, &replica->record));
+	must_differ_in(0);
+	ck_assert_uint_eq(replica->record.tape_at, 4711);
+	ck_assert_uint_eq(replica->record.epoch, 3);
+	ck_assert_uint_eq(replica->record.position, replicas[0].record.position);
+	ck_assert_uint_eq(replica->record.output_end, replicas[0].record.output_end);
+	ck_assert_uint_eq(replica->record.output_host_ns, 0);
+	ck_assert_uint_eq(replica->record.changes_begin, replica->record.changes_end);
+	/* Both go on the same way. */
+	outbox_restart(&replica->outbox, replica->record.output_end);
+	for (unsigned i = 0; i < 2; i++) {
+		run(&replicas[i], 5);
+		outbox_put(&replicas[i].outbox, OUTPUT_CONSOLE, 3, "on", 2);
+		vote(&replicas[i]);
+		ck_assert_uint_eq(replicas[i].record.number, 3);
+	}
+	must_differ_in(0);
+}
+END_TEST
+
+static void differ_in_cpu(struct replica *replica)
+{
+	struct cpu_state state;
+
+	must_succeed(machine_export(&replica->guest.machine, &state));
+	state.gpr[GPR_R11] ^= 1;
+	must_succeed(machine_import(&replica->guest.machine, &state, false));
+}
+
+static void differ_in_devices(struct replica *replica)
+{
+	board_advance(replica->guest.board, board_now(replica->guest.board) + 1);
+}
+
+static void differ_in_ram(struct replica *replica)
+{
+	must_succeed(ram_write(&replica->guest.ram, 0x900000, "x", 1));
+	must_succeed(ballot_box_refresh(&replica->box));
+}
+
+static void (*const differences[])(struct replica *replica) = { differ_in_cpu, differ_in_devices, differ_in_ram };
+
+/* What is not the state that was voted is not taken for it. */
+START_TEST(taken_over_in_part)
+{
+	struct replica *replica = &replicas[1];
+
+	prepare_take_over();
+	differences[_i](replica);
+	must_fail(ballot_box_take_over(&replica->box, &replicas[0].record), STATUS_FAILED,
+		  "the state of vote 2 that was taken over is not what was voted");
+	ck_assert_uint_eq(atomic_load(&replica->area.control->votes), 0);
+}
+END_TEST
+
+/* Digests that this machine's own state does not have are not believed, one bit each. */
+START_TEST(taken_over_from_a_liar)
+{
+	struct vote_record *record = &replicas[0].record;
+
+	prepare_take_over();
+	for (unsigned digest = VOTE_CPU; digest <= VOTE_RAM; digest++) {
+		record->ballot.digests[digest].bytes[digest] ^= 0x80;
+		must_fail(ballot_box_take_over(&replicas[1].box, record), STATUS_FAILED, "is not what was voted");
+		record->ballot.digests[digest].bytes[digest] ^= 0x80;
+	}
+	must_succeed(ballot_box_take_over(&replicas[1].box, record));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("ballot");
@@ -356,6 +542,12 @@ int main(void)
 	tcase_add_test(pairs, memory_repaired);
 	tcase_add_test(pairs, outputs_show);
 	tcase_add_test(pairs, exits_show);
+	tcase_add_test(pairs, scrubbed);
+	tcase_add_test(pairs, scrubbed_round_the_end);
+	tcase_add_test(pairs, refreshed);
+	tcase_add_test(pairs, taken_over);
+	tcase_add_loop_test(pairs, taken_over_in_part, 0, (int)ARRAY_SIZE(differences));
+	tcase_add_test(pairs, taken_over_from_a_liar);
 	tcase_set_timeout(pairs, 60);
 	if (guest_machine_available("ballots of pairs"))
 		suite_add_tcase(suite, pairs);

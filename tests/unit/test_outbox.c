@@ -210,6 +210,44 @@ START_TEST(largest_records)
 }
 END_TEST
 
+/* Starts again where another one's stream was voted: what was put and not voted is gone, wherever it stood. */
+START_TEST(restarted)
+{
+	static uint8_t other_memory[SIZE] = { 0 };
+	_Atomic uint64_t other_written = 0;
+	struct outbox other;
+	uint8_t stream[64];
+	struct outbox_record record;
+	uint64_t at = 0;
+	const uint64_t voted = UINT64_C(5) * SIZE - 10; /* across the ring's end */
+
+	outbox_put(&outbox, OUTPUT_CONSOLE, 1, "released", 8);
+	(void)outbox_vote(&outbox, &digests, 0);
+	outbox_put(&outbox, OUTPUT_CONSOLE, 2, "lost", 4);
+	if (_i)
+		(void)outbox_vote(&outbox, &digests, 1);
+	outbox_put(&outbox, OUTPUT_CONSOLE, 3, "lost, too", 9);
+	outbox_restart(&outbox, voted);
+	ck_assert_uint_eq(outbox_pending(&outbox), 0);
+	ck_assert_uint_eq(outbox.voted, voted);
+	ck_assert_uint_eq(atomic_load(&written), voted);
+	/* From here on it is the same as one that never was anywhere else. */
+	outbox_init(&other, (struct ring){ other_memory, SIZE }, &other_written);
+	outbox_restart(&other, voted);
+	outbox_put(&outbox, OUTPUT_CONSOLE, 4, "new", 3);
+	outbox_put(&other, OUTPUT_CONSOLE, 4, "new", 3);
+	struct digest a = outbox_vote(&outbox, &digests, 2), b = outbox_vote(&other, &digests, 2);
+
+	ck_assert_mem_eq(&a, &b, sizeof(a));
+	ck_assert_uint_eq(atomic_load(&written), voted + OUTBOX_HEADER_SIZE + 3);
+	ck_assert_uint_eq(copy_from(voted, stream), OUTBOX_HEADER_SIZE + 3);
+	must_succeed(outbox_next(stream, OUTBOX_HEADER_SIZE + 3, &at, &record));
+	ck_assert_uint_eq(record.position, 4);
+	ck_assert_uint_eq(record.length, 3);
+	ck_assert_mem_eq(record.data, "new", 3);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("outbox");
@@ -223,6 +261,7 @@ int main(void)
 	tcase_add_loop_test(tests, damaged, 0, (int)ARRAY_SIZE(damages));
 	tcase_add_test(tests, truncated);
 	tcase_add_test(tests, largest_records);
+	tcase_add_loop_test(tests, restarted, 0, 2);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

@@ -246,6 +246,76 @@ START_TEST(swaps)
 }
 END_TEST
 
+/* One page at a time, whoever wrote it. */
+START_TEST(replaced)
+{
+	uint8_t page[RAM_PAGE_SIZE];
+	uint64_t seed = 21;
+
+	for (unsigned round = 0; round < 20; round++) {
+		uint64_t number = fixture_random(&seed) % 8; /* the same pages again and again */
+
+		memset(page, (int)(round % 3), sizeof(page)); /* zeros, too */
+		page[round] = (uint8_t)round;
+		ram_replace_page(&ram, number, page);
+		struct digest told = pagehash_replace(&hash, number);
+		struct digest expected = pagehash_of(&digests, number, page);
+
+		ck_assert_mem_eq(&told, &expected, sizeof(told));
+		ck_assert_mem_eq(&table[number], &expected, sizeof(expected));
+		ck_assert_mem_eq(ram_page(&ram, number), page, sizeof(page));
+		same_as_all_at_once();
+	}
+	ck_assert_uint_eq(hash.hashed, 20);
+	/* It was not booked as written. */
+	ram_collect_dirty(&ram, bitmap);
+	for (size_t i = 0; i < WORDS; i++)
+		ck_assert_uint_eq(bitmap[i], 0);
+}
+END_TEST
+
+/* Whatever happens to the table or to the sum, the digest is that of what the table says: a fault in either shows, and
+ * when the table is right again, so is the digest. */
+START_TEST(recounted)
+{
+	must_succeed(ram_write(&ram, 4096 * 5, "a", 1));
+	must_succeed(ram_write(&ram, 4096 * 4095, "b", 1));
+	(void)update();
+	const struct digest right = pagehash_digest(&hash);
+
+	hash.sum ^= (unsigned __int128)1 << (100 + _i);
+	pagehash_recount(&hash);
+	same_as_all_at_once();
+	table[17].bytes[_i] ^= 1;
+	pagehash_recount(&hash);
+	struct digest wrong = pagehash_digest(&hash);
+
+	ck_assert_mem_ne(&wrong, &right, sizeof(wrong));
+	/* What rots in the table is as wrong as what rots in memory; hashed again, both are mended. */
+	(void)pagehash_replace(&hash, 17);
+	same_as_all_at_once();
+}
+END_TEST
+
+static void count_life(void *context)
+{
+	++*(unsigned *)context;
+}
+
+/* While many pages are hashed it shows life now and then. */
+START_TEST(alive)
+{
+	unsigned life = 0;
+
+	hash.alive = count_life;
+	hash.alive_context = &life;
+	memset(bitmap, 0xFF, sizeof(bitmap));
+	pagehash_update(&hash, bitmap, NULL, NULL);
+	ck_assert_uint_ge(life, 8);
+	ck_assert_uint_le(life, PAGES);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pagehash");
@@ -258,6 +328,9 @@ int main(void)
 	tcase_add_test(tests, every_bit_of_a_page);
 	tcase_add_test(tests, a_bit_among_zeros);
 	tcase_add_test(tests, swaps);
+	tcase_add_test(tests, replaced);
+	tcase_add_loop_test(tests, recounted, 0, DIGEST_SIZE);
+	tcase_add_test(tests, alive);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
