@@ -79,8 +79,8 @@ START_TEST(hostile)
 		"[]",
 		"{\"replica\": [null, 5, [], {}]}",
 		"{\"name\": 5, \"state\": [], \"votes\": 7, \"replica\": {}}",
-		"{\"name\": \"\\u001b[2J\\u009b1A\\n\\u007f\","
-		" \"replica\": [{\"index\": -7, \"state\": \"\\r\\u0085\"}]}",
+		("{\"name\": \"\\u001b[2J\\u009b1A\\n\\u007f\","
+		 " \"replica\": [{\"index\": -7, \"state\": \"\\r\\u0085\"}]}"),
 		"{\"uptime_ns\": -9223372036854775808, \"position\": 9223372036854775807}",
 	};
 
