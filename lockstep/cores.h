@@ -92,7 +92,7 @@ int cores_of(const struct cores *cores, unsigned replica);
  * process is gone, or the core is. */
 must_check result cores_apply(const struct cores *cores, unsigned replica, pid_t pid);
 
-/* Books a fault - a lost vote, a death, a hang - to the core on which the replica ran; any number that is no core of
+/* Books a lost vote to the core on which the replica ran; any number that is no core of
  * ours is ignored. True if the core is left now: then replicas have other cores. The last core is never left. */
 bool cores_book_fault(struct cores *cores, int core, uint64_t now_ns);
 

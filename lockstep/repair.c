@@ -9,6 +9,7 @@
 
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/booking.h"
 #include "lockstep/event.h"
 #include "lockstep/leadership.h"
 #include "lockstep/verdict.h"
@@ -34,11 +35,6 @@ bool repair_under_way(const struct supervisor *supervisor)
 		if (supervisor->care[i].phase != CARE_LIVE && supervisor->care[i].phase != CARE_RETIRED)
 			return true;
 	return false;
-}
-
-static uint64_t machine_ns(const struct supervisor *supervisor)
-{
-	return clock_monotonic_ns() - supervisor->begin_ns;
 }
 
 static void set_phase(struct supervisor *supervisor, unsigned replica, enum care_phase phase)
@@ -69,76 +65,6 @@ static void call_all(struct supervisor *supervisor)
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (supervisor->members[i].pid != 0)
 			call(supervisor, i);
-}
-
-/* --- faults, as they are booked --- */
-
-/* Replicas say when they committed a fault on purpose. */
-static uint64_t injected_ns(const struct supervisor *supervisor, unsigned replica)
-{
-	const struct replica_statistics *statistics = &supervisor->members[replica].area.control->statistics;
-	uint64_t at = statistics->injected > 0 ? statistics->injected_ns : 0;
-
-	return at > supervisor->begin_ns ? at - supervisor->begin_ns : 0;
-}
-
-/* What a replica of which this is booked did. */
-static const char *what_of(const char *kind)
-{
-	static const char *const texts[][2] = {
-		{ "outvoted", "was outvoted" },
-		{ "complained", "could not follow" },
-		{ "misled", "misled its followers" },
-		{ "died", "died" },
-		{ "hung", "hung" },
-		{ "failed", "failed" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		if (strcmp(texts[i][0], kind) == 0)
-			return texts[i][1];
-	return kind;
-}
-
-static void book_fault(struct supervisor *supervisor, unsigned replica, const char *kind, uint64_t position,
-		       const char *why)
-{
-	struct care *care = &supervisor->care[replica];
-
-	(void)snprintf(care->last_fault, sizeof(care->last_fault), "%s", why);
-	care->fault = tally_fault(&supervisor->tally, replica, kind, position, injected_ns(supervisor, replica),
-				  machine_ns(supervisor));
-	care->by_death = strcmp(kind, "outvoted") != 0 && strcmp(kind, "complained") != 0;
-	care->copied = supervisor->members[replica].area.control->statistics.pages_copied;
-	event_tell(supervisor,
-		   care->by_death && strcmp(kind, "misled") != 0 ? EVENT_REPLICA_LOST : EVENT_REPLICA_FAULT,
-		   (int)replica, "replica %u %s at position %" PRIu64 ": %s", replica, what_of(kind), position, why);
-	if (cores_book_fault(&supervisor->cores, care->core, clock_monotonic_ns())) {
-		event_tell(supervisor, EVENT_CORE_AVOIDED, (int)replica,
-			   "core %d has lost too many votes and is left", care->core);
-		for (unsigned i = 0; i < supervisor->replicas; i++)
-			if (supervisor->members[i].pid != 0 &&
-			    failed(cores_apply(&supervisor->cores, i, supervisor->members[i].pid)))
-				log_debug("replica %u stays where it is", i);
-	}
-}
-
-static void book_repaired(struct supervisor *supervisor, unsigned replica, const char *method)
-{
-	struct care *care = &supervisor->care[replica];
-	uint64_t copied = supervisor->members[replica].area.control->statistics.pages_copied;
-
-	copied -= care->by_death ? 0 : care->copied;
-	if (care->fault) {
-		(void)json_object_set_new(care->fault, "repaired_ns",
-					  json_integer((json_int_t)machine_ns(supervisor)));
-		(void)json_object_set_new(care->fault, "method", json_string(method));
-		(void)json_object_set_new(care->fault, "pages", json_integer((json_int_t)copied));
-		care->fault = NULL;
-	}
-	event_tell(supervisor, care->by_death ? EVENT_REPLICA_JOINED : EVENT_REPLICA_REPAIRED, (int)replica,
-		   "replica %u is part of the machine again, from vote %" PRIu64 " on: %" PRIu64 " pages were copied",
-		   replica, supervisor->repair.vote, copied);
 }
 
 /* --- leaders --- */
@@ -235,7 +161,7 @@ result repair_lose(struct supervisor *supervisor, struct member *member, const c
 		return fail(STATUS_FAILED, "the only replica is lost (%s): the machine is stopped", why);
 	(void)snprintf(member->why, sizeof(member->why), "%s", why);
 	if (was_live || care->fault == NULL)
-		book_fault(supervisor, member->index, kind, supervisor->agreed_position, why);
+		booking_fault(supervisor, member->index, kind, supervisor->agreed_position, why);
 	bury(supervisor, member);
 	if (!was_live && ++care->failures >= FAILURES_MAX)
 		give_up(supervisor, member->index);
@@ -265,7 +191,7 @@ result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_
 
 		if (!(minority >> i & 1))
 			continue;
-		book_fault(supervisor, i, member->dissents ? "complained" : "outvoted", position,
+		booking_fault(supervisor, i, member->dissents ? "complained" : "outvoted", position,
 			   member->dissents && member->why[0] ? member->why : "its ballot differs");
 		member->dissents = false;
 		set_phase(supervisor, i, CARE_WAITING);
@@ -313,7 +239,7 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 		return OK;
 	*done = true;
 	verdict_report_exits(supervisor, leader->index, accuser);
-	book_fault(supervisor, leader->index, "misled", legacy.reached_end, why);
+	booking_fault(supervisor, leader->index, "misled", legacy.reached_end, why);
 	bury(supervisor, leader);
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		supervisor->members[i].dissents = false;
@@ -419,7 +345,7 @@ result repair_rollback(struct supervisor *supervisor)
 	supervisor->tally.rollbacks++;
 	event_tell(supervisor, EVENT_ROLLBACK, -1, "the replicas go back to vote %" PRIu64 ", position %" PRIu64, vote,
 		   supervisor->agreed_position);
-	book_fault(supervisor, leader, "outvoted", supervisor->agreed_position, "differs from its only peer");
+	booking_fault(supervisor, leader, "outvoted", supervisor->agreed_position, "differs from its only peer");
 	supervisor->members[follower].dissents = supervisor->members[leader].dissents = false;
 	supervisor->repair = (struct repair){ .active = true, .rollback = true, .vote = vote, .donor = follower };
 	atomic_store(&supervisor->page->hold, 1u << follower);
@@ -468,7 +394,7 @@ static void rejoin(struct supervisor *supervisor, unsigned replica)
 	supervisor->tally.repairs += !care->by_death;
 	heartbeat_reset(&care->heartbeat, clock_monotonic_ns());
 	set_phase(supervisor, replica, CARE_LIVE);
-	book_repaired(supervisor, replica, care->by_death ? "respawn" : "resync");
+	booking_repaired(supervisor, replica, care->by_death ? "respawn" : "resync");
 	/* Whatever comes to it next is another matter. */
 	care->by_death = false;
 }

@@ -64,13 +64,25 @@ static void on_request(void *context, enum board_request request, uint32_t argum
 
 /* --- votes --- */
 
+/* Where hashing is slow, scrubbing takes no more than this part of the time, whatever rate was asked for. */
+enum { SCRUB_PART = 32 };
+
+/* What hashing a page costs here in ns, about: at least as much as on any processor there is. */
+static uint64_t page_cost(struct replica *replica)
+{
+	const struct replica_statistics *statistics = replica_statistics_of(replica);
+	uint64_t cost = statistics->pages_hashed > 0 ? statistics->vote_ns / statistics->pages_hashed : 0;
+
+	return cost > 100 ? cost : 100;
+}
+
 /* Adds pages that nobody is known to have written to those of the next vote, as many as are due: memory that rots is
  * found by that, and repaired like any other difference. */
 static void scrub(struct replica *replica)
 {
 	uint64_t pages = ram_pages(&replica->ram);
 	uint64_t now = clock_monotonic_ns();
-	uint64_t due;
+	uint64_t due, affordable;
 
 	if (replica->config.scrub == 0 || !replica->box.compared)
 		return;
@@ -78,9 +90,11 @@ static void scrub(struct replica *replica)
 		replica->scrub_since = now;
 	due = (uint64_t)((unsigned __int128)(now - replica->scrub_since) * replica->config.scrub / RAM_PAGE_SIZE /
 			 NS_PER_S);
+	due = due < pages ? due : pages;
+	affordable = (now - replica->scrub_since) / SCRUB_PART / page_cost(replica);
+	due = due < affordable ? due : affordable;
 	if (due == 0)
 		return;
-	due = due < pages ? due : pages;
 	ballot_box_scrub(&replica->box, replica->scrub_at, due);
 	replica->scrub_at = (replica->scrub_at + due) % pages;
 	replica->scrub_since = now;

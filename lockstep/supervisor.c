@@ -22,9 +22,8 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "devices/host/console.h"
-#include "lockstep/event.h"
+#include "lockstep/ending.h"
 #include "lockstep/leadership.h"
-#include "lockstep/ram_check.h"
 #include "lockstep/repair.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
@@ -94,8 +93,10 @@ static result take_keys(struct supervisor *supervisor)
 	size_t length = console_read(&supervisor->console, keys, room < sizeof(keys) ? (size_t)room : sizeof(keys),
 				     &quit);
 
-	if (quit)
+	if (quit) {
+		supervisor->asked_to_end = true;
 		return fail(STATUS_FAILED, "ended by Ctrl-A x before the guest powered off");
+	}
 	if (length == 0)
 		return OK;
 	ring_put(&ring, written, keys, length);
@@ -120,6 +121,7 @@ static result take_signal(struct supervisor *supervisor)
 
 	if (read(supervisor->signal_fd, &information, sizeof(information)) != sizeof(information))
 		return OK;
+	supervisor->asked_to_end = true;
 	return fail(STATUS_FAILED, "ended by signal %u (%s) before %s", information.ssi_signo,
 		    strsignal((int)information.ssi_signo),
 		    supervisor->over ? "all output was taken" : "the guest powered off");
@@ -348,56 +350,6 @@ static result set_up(struct supervisor *supervisor)
 
 /* --- the end --- */
 
-static result check_memory(struct supervisor *supervisor)
-{
-	int fds[VOTE_REPLICAS_MAX];
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if (supervisor->members[i].live)
-			fds[count++] = supervisor->members[i].ram_fd;
-	if (!supervisor->options->check_ram || count < 2)
-		return OK;
-	TRY(ram_check_compare(fds, count, supervisor->options->memory, &supervisor->tally.ram_pages,
-			      &supervisor->tally.ram_differing));
-	if (supervisor->tally.ram_differing > 0)
-		return fail(STATUS_NO_MAJORITY,
-			    "%" PRIu64 " pages of memory differ between replicas whose votes agreed: this is a bug in "
-			    "tercet",
-			    supervisor->tally.ram_differing);
-	return OK;
-}
-
-/* How the machine ended, as a result for the user. */
-static result judge_end(struct supervisor *supervisor)
-{
-	switch (supervisor->end) {
-	case END_POWER_OFF:
-		supervisor->tally.end = "power_off";
-		return OK;
-	case END_RESET:
-		supervisor->tally.end = "reset";
-		log_info("the guest asked for a reset, which ends tercet");
-		return OK;
-	case END_EXIT:
-		supervisor->tally.end = "exit";
-		if (supervisor->end_value == 0)
-			return OK;
-		return fail(STATUS_GUEST, "the guest ended itself with status %" PRIu64, supervisor->end_value);
-	case END_CRASHED:
-		supervisor->tally.end = "crashed";
-		return fail(STATUS_GUEST, "the guest crashed at position %" PRIu64 " (%s), in every replica alike",
-			    supervisor->agreed_position,
-			    exit_reason_name((enum exit_reason)supervisor->end_value));
-	case END_DEAD_HALT:
-		supervisor->tally.end = "halted";
-		return fail(STATUS_GUEST, "the guest halted with interrupts off: nothing can wake it");
-	case END_RUNNING:
-		break;
-	}
-	return fail(STATUS_FAILED, "the machine stopped while it ran");
-}
-
 /* Takes the remains of those that have ended; waits a little for those that have not. False when none is left. */
 static bool await_replicas(struct supervisor *supervisor)
 {
@@ -482,20 +434,6 @@ static void log_summary(const struct supervisor *supervisor)
 			 tally->votes[VOTE_UNANIMOUS], tally->votes[VOTE_MINORITY], tally->votes[VOTE_NO_MAJORITY]);
 }
 
-/* The last event; whoever listens is not told anything behind it. */
-static void tell_end(struct supervisor *supervisor, const struct failure *failure)
-{
-	if (supervisor->begin_ns == 0)
-		return;
-	if (failure->status == STATUS_OK || supervisor->over)
-		event_tell(supervisor, EVENT_MACHINE_ENDED, -1, "the machine has ended (%s)", supervisor->tally.end);
-	else
-		event_tell(supervisor, EVENT_MACHINE_STOPPED, -1, "the machine is stopped: %s", failure->message);
-	if (supervisor->service)
-		supervisor->service->stop(supervisor->service->context);
-	supervisor->service = NULL;
-}
-
 result supervisor_run(const struct machine_options *options)
 {
 	struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
@@ -520,15 +458,16 @@ result supervisor_run(const struct machine_options *options)
 	if (supervisor->begin_ns)
 		supervisor->tally.wall_ns = clock_monotonic_ns() - supervisor->begin_ns;
 	if (!failed(r))
-		r = check_memory(supervisor);
+		r = ending_check_memory(supervisor);
 	if (!failed(r))
-		r = judge_end(supervisor);
+		r = ending_judge(supervisor);
 	else
 		supervisor->tally.end = "stopped";
 	if (failed(r))
 		first = *r.failure;
-	tell_end(supervisor, &first);
+	ending_tell(supervisor, &first);
 	end_replicas(supervisor);
+	ending_report(supervisor, &first);
 	if (supervisor->console_open)
 		console_close(&supervisor->console);
 	r = write_statistics(supervisor);

@@ -93,6 +93,7 @@ struct supervisor {
 	uint64_t begin_ns;
 	struct vote_record *records; /* VOTE_REPLICAS_MAX: copies of the vote at hand */
 
+	bool asked_to_end; /* by its user, who needs no report of it */
 	bool over;
 	enum machine_end end;
 	uint64_t end_value;

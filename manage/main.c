@@ -34,6 +34,9 @@ static int run_main(int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	log_set_verbose(options.verbose);
+	/* As it was given, with the program's name and the command's. */
+	options.argc = argc + 1;
+	options.argv = argv - 1;
 	r = monitor_open(&monitor, &monitor_options, options.name);
 	if (failed(r))
 		return report(r);

@@ -316,8 +316,6 @@ result options_parse(int argc, char **argv, struct machine_options *options, str
 		.scrub = DEFAULT_SCRUB,
 		.cores = CORES_POLICY_DEFAULT,
 		.reports = DEFAULT_REPORTS,
-		.argc = argc,
-		.argv = argv,
 		.console = "stdio",
 		.check_ram = true,
 	};
