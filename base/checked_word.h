@@ -13,9 +13,9 @@
 /* The word for a value. */
 static inline uint64_t checked_word(uint64_t value)
 {
-	uint64_t check = (value ^ value >> 16 ^ value >> 32) & 0xFFFF;
+	uint64_t folded = (value ^ value >> 16 ^ value >> 32) & 0xFFFF;
 
-	return value | check << 48;
+	return value | folded << 48;
 }
 
 /* The word's value; where it is damaged, `fallback`: what the reader knew last, until the writer writes again. */

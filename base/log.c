@@ -17,6 +17,13 @@ void log_set_verbose(bool verbose)
 	log_verbose = verbose;
 }
 
+void log_make_plain(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
+			*text = '?';
+}
+
 static void log_line(const char *level, const char *format, va_list arguments)
 {
 	char text[2048];

@@ -12,6 +12,9 @@
 /* Names the process in every later line; `role` is copied, NULL or "" for none. */
 void log_set_role(const char *role);
 
+/* Turns text that somebody else wrote into one line of plain text: what is not printable ASCII becomes a "?". */
+void log_make_plain(char *text);
+
 /* Turns log_debug on or off (off at start). */
 void log_set_verbose(bool verbose);
 

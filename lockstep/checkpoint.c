@@ -9,12 +9,11 @@ result checkpoint_create(struct checkpoint *checkpoint, const struct ram *ram)
 	void *memory = mmap(NULL, ram->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 			    0);
 
-	*checkpoint = (struct checkpoint){
-		.memory = memory == MAP_FAILED ? NULL : memory,
-		.table = calloc(ram_pages(ram), sizeof(struct digest)),
-		.record = calloc(1, sizeof(struct vote_record)),
-		.pages = ram_pages(ram),
-	};
+	*checkpoint = (struct checkpoint){ .pages = ram_pages(ram) };
+	if (memory != MAP_FAILED)
+		checkpoint->memory = memory;
+	checkpoint->table = calloc(ram_pages(ram), sizeof(struct digest));
+	checkpoint->record = calloc(1, sizeof(struct vote_record));
 	if (checkpoint->memory && checkpoint->table && checkpoint->record)
 		return OK;
 	checkpoint_destroy(checkpoint);

@@ -60,29 +60,9 @@ result ending_judge(struct supervisor *supervisor)
 	return fail(STATUS_FAILED, "the machine stopped while it ran");
 }
 
-/* What is left of everybody, for those who want to know why the machine was stopped. */
-static void write_report(struct supervisor *supervisor, const struct failure *failure)
+/* What is left of everybody. */
+static void take_sides(const struct supervisor *supervisor, struct report_side *sides)
 {
-	const struct machine_options *options = supervisor->options;
-	struct report_side sides[VOTE_REPLICAS_MAX];
-	char path[PATH_MAX];
-	char folder[PATH_MAX];
-	const struct fail_stop_facts facts = {
-		.folder = options->reports,
-		.name = options->name,
-		.why = failure->message,
-		.time = (int64_t)time(NULL),
-		.argc = options->argc,
-		.argv = options->argv,
-		.working_folder = getcwd(folder, sizeof(folder)),
-		.agreed_votes = supervisor->verdicts,
-		.agreed_position = supervisor->agreed_position,
-		.differences = supervisor->tally.differences,
-		.events = supervisor->tally.events,
-		.sides = sides,
-		.side_count = supervisor->replicas,
-	};
-
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
 		const struct vote_record *record = &supervisor->records[i];
 		/* One that was copied for the vote at hand; an older one says nothing. */
@@ -95,6 +75,33 @@ static void write_report(struct supervisor *supervisor, const struct failure *fa
 			.record = voted ? record : NULL,
 		};
 	}
+}
+
+/* For those who want to know why the machine was stopped. */
+static void write_report(struct supervisor *supervisor, const struct failure *failure)
+{
+	const struct machine_options *options = supervisor->options;
+	struct report_side sides[VOTE_REPLICAS_MAX];
+	char path[PATH_MAX];
+	char folder[PATH_MAX];
+	struct fail_stop_facts facts = {
+		.folder = options->reports,
+		.name = options->name,
+		.why = failure->message,
+		.time = (int64_t)time(NULL),
+		.argc = options->argc,
+		.argv = options->argv,
+		.working_folder = getcwd(folder, sizeof(folder)),
+		.agreed_votes = supervisor->verdicts,
+		.agreed_position = supervisor->agreed_position,
+		.differences = supervisor->tally.differences,
+		.events = supervisor->tally.events,
+		.side_count = supervisor->replicas,
+	};
+
+	take_sides(supervisor, sides);
+	facts.sides = sides;
+
 	result r = fail_stop_write(&facts, path, sizeof(path));
 
 	if (failed(r))

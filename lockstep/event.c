@@ -38,6 +38,8 @@ void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica
 	va_start(arguments, format);
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
+	/* What a replica says can be anything. */
+	log_make_plain(text);
 	if (kind != EVENT_MACHINE_ENDED && kind != EVENT_MACHINE_STOPPED) {
 		if (is_good(kind))
 			log_info("%s", text);

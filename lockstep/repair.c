@@ -234,6 +234,7 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 		legacy.reached_end = one->complaint_position;
 		accuser = i;
 		(void)snprintf(why, sizeof(why), "%.200s", one->failure);
+		log_make_plain(why);
 	}
 	if (2 * most <= live || !leader->live)
 		return OK;

@@ -41,6 +41,7 @@ static void copy_reason(struct member *member)
 {
 	memcpy(member->why, member->area.control->failure, sizeof(member->why));
 	member->why[sizeof(member->why) - 1] = '\0';
+	log_make_plain(member->why);
 }
 
 /* A process that says that it cannot go on. */
