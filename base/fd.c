@@ -47,6 +47,14 @@ result fd_check_sealed(int fd, const char *what, uint64_t size)
 	return OK;
 }
 
+result fd_clear(int fd, const char *what, uint64_t size)
+{
+	/* A hole in a memfd reads as zeros (fallocate(2)). */
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0)
+		return fail_errno(STATUS_FAILED, errno, "%s cannot be emptied", what);
+	return OK;
+}
+
 result fd_read_only_view(int fd, const char *what, int *view)
 {
 	char path[64];

@@ -20,6 +20,10 @@ must_check result fd_sealed_memory(int *fd, const char *name, uint64_t size);
 /* Checks that `fd` is a memory of exactly `size` bytes whose size is sealed. */
 must_check result fd_check_sealed(int fd, const char *what, uint64_t size);
 
+/* Makes the first `size` bytes of a memory zero, in every mapping of it, and gives the host's memory back. Errors: the
+ * host cannot. */
+must_check result fd_clear(int fd, const char *what, uint64_t size);
+
 /* A second descriptor of the same memory that cannot be mapped writable. */
 must_check result fd_read_only_view(int fd, const char *what, int *view);
 

@@ -14,8 +14,8 @@
 #define LOOK_NS (100 * NS_PER_MS)
 /* A replica that joins looks so often for pages that changed meanwhile, */
 #define JOIN_LOOK_NS (5 * NS_PER_MS)
-/* and can join at once when no more than these have. */
-enum { JOIN_PAGES = 2048 };
+/* and can join when no more than these have, or when it has seen that there always will be more. */
+enum { JOIN_PAGES = 2048, JOIN_PASSES = 10 };
 
 void attend_ring(const struct replica *replica)
 {
@@ -353,6 +353,7 @@ static unsigned donor_of(const struct replica *replica)
 result attend_join(struct replica *replica)
 {
 	struct control *own = replica->own.control;
+	unsigned passes = 0;
 
 	atomic_store(&own->state, REPLICA_JOINING);
 	while (!replica->leave && !replica->rejoined) {
@@ -368,7 +369,7 @@ result attend_join(struct replica *replica)
 				.table = replica->peers[donor].page_hashes,
 			};
 
-			if (resync_copy(replica, &origin) <= JOIN_PAGES &&
+			if ((resync_copy(replica, &origin) <= JOIN_PAGES || ++passes == JOIN_PASSES) &&
 			    atomic_load(&own->state) == REPLICA_JOINING) {
 				atomic_store(&own->state, REPLICA_JOINABLE);
 				attend_ring(replica);

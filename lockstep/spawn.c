@@ -38,10 +38,8 @@ result member_reset(struct member *member, uint64_t memory)
 	struct area area;
 
 	invariant(member->pid == 0);
-	/* A hole in a memfd reads as zeros, in every mapping of it (fallocate(2)). */
-	if (fallocate(member->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)memory) < 0 ||
-	    fallocate(member->area_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)member->area.size) < 0)
-		return fail_errno(STATUS_FAILED, errno, "cannot empty the memories of replica %u", member->index);
+	/* The guest's memory is large: its new owner empties it. */
+	TRY(fd_clear(member->area_fd, "a replica's shared area", member->area.size));
 	TRY(area_map(&area, member->area_fd, memory / RAM_PAGE_SIZE, true));
 	area_init(&area);
 	area_unmap(&area);

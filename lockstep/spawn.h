@@ -35,8 +35,8 @@ struct member {
 /* Makes a member's memories. */
 must_check result member_create(struct member *member, unsigned index, uint64_t memory);
 
-/* Empties the memories of a member without a process, for a new one. Descriptors and mappings stay good. Errors: the
- * host cannot. */
+/* Empties the shared area of a member without a process, for a new one. Descriptors and mappings stay good. Errors:
+ * the host cannot. */
 must_check result member_reset(struct member *member, uint64_t memory);
 
 /* Starts its process. `config` has everything but the descriptors of this member and its peers. */

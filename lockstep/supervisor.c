@@ -256,6 +256,8 @@ static result make_events(struct supervisor *supervisor)
 	(void)sigaddset(&signals, SIGHUP);
 	/* What these signals would tell, a write's error tells better. */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+	    /* A kick that comes before a new replica knows what it means is lost on it. */
+	    signal(SIGUSR1, SIG_IGN) == SIG_ERR ||
 	    sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot block signals");
 	supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

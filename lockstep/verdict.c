@@ -221,7 +221,8 @@ static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
 /* Books a verdict with a majority: output leaves, replicas go on. */
 static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 {
-	unsigned from = reference_in(supervisor, majority);
+	unsigned from = (majority >> supervisor->leader & 1) ? supervisor->leader :
+							       reference_in(supervisor, majority);
 	const struct vote_record *record = &supervisor->records[from];
 
 	TRY(commit_vote(&supervisor->commit, &supervisor->members[from].area, record));

@@ -60,6 +60,9 @@ static result look_at(struct supervisor *supervisor, struct member *member, uint
 /* Those who owe their ballot hold up everybody. */
 static result look_at_ballots(struct supervisor *supervisor, uint64_t now)
 {
+	/* While one is copied it votes no further. */
+	if (supervisor->repair.active)
+		supervisor->waiting_since = 0;
 	if (supervisor->waiting_since == 0 ||
 	    now - supervisor->waiting_since < BALLOT_TIMES * supervisor->options->watchdog)
 		return OK;
