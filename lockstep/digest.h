@@ -11,12 +11,9 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "lockstep/digest_value.h"
 
-enum { DIGEST_SIZE = 16, DIGEST_KEY_SIZE = 16 };
-
-struct digest {
-	uint8_t bytes[DIGEST_SIZE];
-};
+enum { DIGEST_KEY_SIZE = 16 };
 
 /* What is hashed: the same bytes have different digests in different domains. */
 enum digest_domain {
