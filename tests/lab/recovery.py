@@ -46,13 +46,14 @@ class Stuck(Exception):
 
 
 def status(socket):
+    """The status object, or what the client said instead of one."""
     done = subprocess.run(["build/tercet", "status", socket, "--json"], capture_output=True, text=True, check=False,
                           timeout=60)
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr.strip()
 
 
 def well(state):
-    return state is not None and state["state"] == "running" and all(r["state"] == "running" for r in state["replica"])
+    return isinstance(state, dict) and state["state"] == "running" and all(r["state"] == "running" for r in state["replica"])
 
 
 def wait_until_well(socket, limit, more=lambda state: True):
