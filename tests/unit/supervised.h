@@ -1,0 +1,47 @@
+/*
+ * A supervisor without its event loop, and made-up members: their areas are written by the test, their processes do
+ * nothing but exist.
+ */
+#ifndef TERCET_TESTS_UNIT_SUPERVISED_H
+#define TERCET_TESTS_UNIT_SUPERVISED_H
+
+#include "lockstep/supervisor_state.h"
+#include "tests/unit/guest_memory.h"
+
+#define SUPERVISED_WATCHDOG (1000 * NS_PER_S)
+
+struct supervised {
+	struct machine_options options;
+	struct supervisor *supervisor;
+	struct area own[VOTE_REPLICAS_MAX]; /* as their owners see them */
+};
+
+/* What main() of such a test calls first: a process that the supervisor starts anew is the test's own program, and
+ * stays in here. */
+void supervised_be_replica(int argc, char **argv);
+
+/* Makes a supervisor of `count` replicas that are all alive; replica 0 leads. */
+void supervised_make(struct supervised *supervised, unsigned count);
+
+/* Ends all of its processes. */
+void supervised_destroy(struct supervised *supervised);
+
+/* Whether a member has a process that lives. */
+bool supervised_runs(const struct supervised *supervised, unsigned index);
+
+/* A replica has reached a position, and read or written so much of the tape. */
+void supervised_stand(struct supervised *supervised, unsigned index, uint64_t position, uint64_t tape);
+
+/* A replica publishes its next vote at the position where it stands; ballots of one `kind` are equal. */
+void supervised_vote(struct supervised *supervised, unsigned index, unsigned kind);
+
+/* A replica complains of the tape where it stands. */
+void supervised_complain(struct supervised *supervised, unsigned index);
+
+/* A replica has carried out its order, and publishes the record of the vote at hand with this ballot. */
+void supervised_obey(struct supervised *supervised, unsigned index, unsigned kind);
+
+/* The number of events of a kind that were told. */
+unsigned supervised_events(const struct supervised *supervised, const char *name);
+
+#endif
