@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/futex.h"
 #include "lockstep/leadership.h"
+#include "lockstep/verdict.h"
 
 enum { PAGES = RAM_SIZE_MIN / RAM_PAGE_SIZE };
 
@@ -192,4 +193,77 @@ unsigned supervised_events(const struct supervised *supervised, const char *name
 	json_array_foreach(supervised->supervisor->tally.events, i, event)
 		count += strcmp(json_string_value(json_object_get(event, "event")), name) == 0;
 	return count;
+}
+
+void supervised_agree(struct supervised *supervised, uint64_t position)
+{
+	struct supervisor *supervisor = supervised->supervisor;
+	uint64_t verdicts = supervisor->verdicts;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		if (!supervisor->members[i].live)
+			continue;
+		supervised_stand(supervised, i, position, 0);
+		supervised_vote(supervised, i, 0);
+	}
+	must_succeed(verdict_judge(supervisor));
+	ck_assert_uint_eq(supervisor->verdicts, verdicts + 1);
+	ck_assert_uint_eq(atomic_load(&supervisor->page->verdicts), verdicts + 1);
+}
+
+void supervised_follow(struct supervised *supervised)
+{
+	const struct supervisor *supervisor = supervised->supervisor;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live)
+			atomic_store(&supervised->own[i].control->epoch, supervisor->epoch);
+}
+
+struct leadership supervised_leadership(const struct supervised *supervised)
+{
+	const struct supervisor_page *page = supervised->supervisor->page;
+
+	return page->leaderships[atomic_load(&page->epoch) % CONTROL_LEADERSHIPS];
+}
+
+void supervised_must_be_led(const struct supervised *supervised, uint32_t epoch, unsigned leader,
+			    enum leadership_begin begin)
+{
+	const struct supervisor *supervisor = supervised->supervisor;
+	const struct leadership leadership = supervised_leadership(supervised);
+
+	ck_assert_uint_eq(atomic_load(&supervisor->page->epoch), epoch);
+	ck_assert_uint_eq(supervisor->epoch, epoch);
+	ck_assert_uint_eq(supervisor->leader, leader);
+	ck_assert_uint_eq(supervisor->tally.failovers, epoch);
+	ck_assert_uint_eq(supervised_events(supervised, "TERCET_LEADER_CHANGED"), epoch);
+	if (epoch == 0)
+		return;
+	ck_assert_uint_eq(leadership.leader, leader);
+	ck_assert_uint_eq(leadership.begin, begin);
+}
+
+void supervised_must_be(const struct supervised *supervised, unsigned index, enum care_phase phase)
+{
+	const struct supervisor *supervisor = supervised->supervisor;
+	const bool runs = phase != CARE_GONE && phase != CARE_RETIRED;
+
+	ck_assert_int_eq(supervisor->care[index].phase, phase);
+	ck_assert_int_eq(supervisor->members[index].live, phase == CARE_LIVE);
+	ck_assert_int_eq(atomic_load(&supervisor->page->live) >> index & 1, phase == CARE_LIVE);
+	ck_assert_int_eq(supervised_runs(supervised, index), runs);
+}
+
+void supervised_must_have_order(const struct supervised *supervised, unsigned index, enum order_kind kind,
+				unsigned donor, uint64_t vote)
+{
+	const struct order *order = &supervised->supervisor->page->orders[index];
+
+	supervised_must_be(supervised, index, CARE_ORDERED);
+	ck_assert_uint_ne(atomic_load(&order->serial),
+			  atomic_load(&supervised->own[index].control->order_done));
+	ck_assert_uint_eq(order->kind, kind);
+	ck_assert_uint_eq(order->donor, donor);
+	ck_assert_uint_eq(order->vote, vote);
 }

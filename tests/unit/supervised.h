@@ -41,6 +41,26 @@ void supervised_complain(struct supervised *supervised, unsigned index);
 /* A replica has carried out its order, and publishes the record of the vote at hand with this ballot. */
 void supervised_obey(struct supervised *supervised, unsigned index, unsigned kind);
 
+/* All who live vote alike at `position`, and the vote is judged. */
+void supervised_agree(struct supervised *supervised, uint64_t position);
+
+/* All who live have come to the last leadership. */
+void supervised_follow(struct supervised *supervised);
+
+/* The last leadership, as replicas see it. */
+struct leadership supervised_leadership(const struct supervised *supervised);
+
+/* The test fails unless the last leadership is this one; `begin` is not looked at for the first, number 0. */
+void supervised_must_be_led(const struct supervised *supervised, uint32_t epoch, unsigned leader,
+			    enum leadership_begin begin);
+
+/* The test fails unless a member is in this phase, with all that belongs to it. */
+void supervised_must_be(const struct supervised *supervised, unsigned index, enum care_phase phase);
+
+/* The test fails unless a member has this order, and has not carried it out. */
+void supervised_must_have_order(const struct supervised *supervised, unsigned index, enum order_kind kind,
+				unsigned donor, uint64_t vote);
+
 /* The number of events of a kind that were told. */
 unsigned supervised_events(const struct supervised *supervised, const char *name);
 

@@ -15,11 +15,6 @@ static void start(unsigned count)
 	supervisor = supervised.supervisor;
 }
 
-static void setup_two(void)
-{
-	start(2);
-}
-
 static void setup_three(void)
 {
 	start(3);
@@ -33,73 +28,6 @@ static void setup_five(void)
 static void teardown(void)
 {
 	supervised_destroy(&supervised);
-}
-
-/* All who live vote alike at `position`. */
-static void agree(uint64_t position)
-{
-	uint64_t verdicts = supervisor->verdicts;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		if (!supervisor->members[i].live)
-			continue;
-		supervised_stand(&supervised, i, position, 0);
-		supervised_vote(&supervised, i, 0);
-	}
-	must_succeed(verdict_judge(supervisor));
-	ck_assert_uint_eq(supervisor->verdicts, verdicts + 1);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->verdicts), verdicts + 1);
-}
-
-static struct leadership last_leadership(void)
-{
-	return supervisor->page->leaderships[atomic_load(&supervisor->page->epoch) % CONTROL_LEADERSHIPS];
-}
-
-static void must_be_led(uint32_t epoch, unsigned leader, enum leadership_begin begin)
-{
-	const struct leadership leadership = last_leadership();
-
-	ck_assert_uint_eq(atomic_load(&supervisor->page->epoch), epoch);
-	ck_assert_uint_eq(supervisor->epoch, epoch);
-	ck_assert_uint_eq(supervisor->leader, leader);
-	ck_assert_uint_eq(supervisor->tally.failovers, epoch);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_LEADER_CHANGED"), epoch);
-	if (epoch == 0)
-		return;
-	ck_assert_uint_eq(leadership.leader, leader);
-	ck_assert_uint_eq(leadership.begin, begin);
-}
-
-static void must_be(unsigned replica, enum care_phase phase)
-{
-	const struct member *member = &supervisor->members[replica];
-
-	ck_assert_int_eq(supervisor->care[replica].phase, phase);
-	ck_assert_int_eq(member->live, phase == CARE_LIVE);
-	ck_assert_int_eq(atomic_load(&supervisor->page->live) >> replica & 1, phase == CARE_LIVE);
-	if (phase == CARE_GONE || phase == CARE_RETIRED)
-		ck_assert(!supervised_runs(&supervised, replica));
-	else
-		ck_assert(supervised_runs(&supervised, replica));
-}
-
-static void must_have_order(unsigned replica, enum order_kind kind, unsigned donor, uint64_t vote)
-{
-	const struct order *order = &supervisor->page->orders[replica];
-
-	must_be(replica, CARE_ORDERED);
-	ck_assert_uint_ne(atomic_load(&order->serial),
-			  atomic_load(&supervised.own[replica].control->order_done));
-	ck_assert_uint_eq(order->kind, kind);
-	ck_assert_uint_eq(order->donor, donor);
-	ck_assert_uint_eq(order->vote, vote);
-}
-
-static void everybody_follows(void)
-{
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		atomic_store(&supervised.own[i].control->epoch, supervisor->epoch);
 }
 
 /* --- complaints --- */
@@ -124,19 +52,19 @@ START_TEST(misled)
 	judge_complaints(false);
 	supervised_complain(&supervised, 2);
 	judge_complaints(false);
-	must_be_led(0, 0, 0);
+	supervised_must_be_led(&supervised, 0, 0, 0);
 	supervised_complain(&supervised, 1);
 	/* What the leader says of others is nothing. */
 	atomic_store(&leader->complaint, 1);
 	judge_complaints(true);
-	must_be(0, CARE_GONE);
-	must_be(1, CARE_LIVE);
-	must_be(2, CARE_LIVE);
-	must_be_led(1, 1, LEADERSHIP_AT_TAPE_END);
+	supervised_must_be(&supervised, 0, CARE_GONE);
+	supervised_must_be(&supervised, 1, CARE_LIVE);
+	supervised_must_be(&supervised, 2, CARE_LIVE);
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_TAPE_END);
 	/* What is behind the place of the complaint never was. */
-	ck_assert_uint_eq(last_leadership().tape_end, 480);
-	ck_assert_uint_eq(last_leadership().reached_end, 100);
-	ck_assert_uint_eq(last_leadership().tape_base, 64);
+	ck_assert_uint_eq(supervised_leadership(&supervised).tape_end, 480);
+	ck_assert_uint_eq(supervised_leadership(&supervised).reached_end, 100);
+	ck_assert_uint_eq(supervised_leadership(&supervised).tape_base, 64);
 	ck_assert_uint_eq(json_array_size(supervisor->tally.faults), 1);
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(supervisor->tally.faults, 0), "kind")),
 			 "misled");
@@ -157,8 +85,8 @@ START_TEST(differently_misled)
 	supervised_complain(&supervised, 2);
 	judge_complaints(false);
 	for (unsigned i = 0; i < 3; i++)
-		must_be(i, CARE_LIVE);
-	must_be_led(0, 0, 0);
+		supervised_must_be(&supervised, i, CARE_LIVE);
+	supervised_must_be_led(&supervised, 0, 0, 0);
 	/* Somebody must do something: a vote. */
 	must_succeed(repair_continue(supervisor));
 	ck_assert_uint_eq(atomic_load(&supervisor->page->vote_request), 1);
@@ -182,17 +110,7 @@ START_TEST(misled_of_five)
 		must_succeed(repair_lose(supervisor, &supervisor->members[2], "died", "killed"));
 		judge_complaints(true); /* two of three */
 	}
-	must_be_led(1, 1, LEADERSHIP_AT_TAPE_END);
-}
-END_TEST
-
-/* Two replicas: one's word against the other's. */
-START_TEST(misled_of_two)
-{
-	supervised_stand(&supervised, 1, 100, 480);
-	supervised_complain(&supervised, 1);
-	judge_complaints(false);
-	must_be_led(0, 0, 0);
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_TAPE_END);
 }
 END_TEST
 
@@ -201,8 +119,8 @@ END_TEST
 START_TEST(follower_lost)
 {
 	must_succeed(repair_lose(supervisor, &supervisor->members[2], "hung", "silence"));
-	must_be(2, CARE_GONE);
-	must_be_led(0, 0, 0);
+	supervised_must_be(&supervised, 2, CARE_GONE);
+	supervised_must_be_led(&supervised, 0, 0, 0);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->live), 3);
 	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_LOST"), 1);
 	ck_assert(repair_under_way(supervisor));
@@ -211,30 +129,30 @@ START_TEST(follower_lost)
 	memset(supervised.own[2].page_hashes, 0xAA, 64);
 	supervisor->page->orders[2].serial = 7;
 	must_succeed(repair_continue(supervisor));
-	must_be(2, CARE_JOINING);
+	supervised_must_be(&supervised, 2, CARE_JOINING);
 	ck_assert_uint_eq(supervisor->tally.respawns, 1);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->orders[2].serial), 0);
 	ck_assert_uint_eq(atomic_load(&supervised.own[2].control->order_done), 0);
 	ck_assert_uint_eq(supervised.own[2].page_hashes[0].bytes[0], 0);
 	ck_assert_uint_eq(supervised.own[2].control->magic, CONTROL_MAGIC);
 	/* It copies; when it is ready, the next vote is its. */
-	agree(100);
-	must_be(2, CARE_JOINING);
+	supervised_agree(&supervised, 100);
+	supervised_must_be(&supervised, 2, CARE_JOINING);
 	atomic_store(&supervised.own[2].control->state, REPLICA_JOINABLE);
 	must_succeed(repair_continue(supervisor));
 	ck_assert_uint_eq(atomic_load(&supervisor->page->vote_request), 1);
-	agree(200);
-	must_have_order(2, ORDER_RESYNC, 1, 1);
+	supervised_agree(&supervised, 200);
+	supervised_must_have_order(&supervised, 2, ORDER_RESYNC, 1, 1);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 2);
 	supervised_stand(&supervised, 2, 200, 0);
 	supervised_obey(&supervised, 2, 0);
 	must_succeed(repair_continue(supervisor));
-	must_be(2, CARE_LIVE);
+	supervised_must_be(&supervised, 2, CARE_LIVE);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
 	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_JOINED"), 1);
 	ck_assert_uint_eq(supervisor->care[2].respawns, 1);
 	ck_assert(!repair_under_way(supervisor));
-	agree(300);
+	supervised_agree(&supervised, 300);
 }
 END_TEST
 
@@ -250,12 +168,12 @@ START_TEST(leader_lost)
 	if (_i)
 		atomic_fetch_xor(&supervised.own[0].control->reached, 1);
 	must_succeed(repair_lose(supervisor, &supervisor->members[0], "died", "killed"));
-	must_be_led(1, 1, LEADERSHIP_AT_TAPE_END);
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_TAPE_END);
 	/* Where it cannot be read, those who followed know how far it must have come. */
-	ck_assert_uint_eq(last_leadership().tape_end, _i ? 720 : 960);
-	ck_assert_uint_eq(last_leadership().reached_end, _i ? 110 : 120);
-	ck_assert_uint_eq(last_leadership().tape_base, 64);
-	must_be(0, CARE_GONE);
+	ck_assert_uint_eq(supervised_leadership(&supervised).tape_end, _i ? 720 : 960);
+	ck_assert_uint_eq(supervised_leadership(&supervised).reached_end, _i ? 110 : 120);
+	ck_assert_uint_eq(supervised_leadership(&supervised).tape_base, 64);
+	supervised_must_be(&supervised, 0, CARE_GONE);
 }
 END_TEST
 
@@ -264,13 +182,13 @@ START_TEST(respawned_when_all_have_left)
 {
 	must_succeed(repair_lose(supervisor, &supervisor->members[0], "died", "killed"));
 	must_succeed(repair_continue(supervisor));
-	must_be(0, CARE_GONE);
+	supervised_must_be(&supervised, 0, CARE_GONE);
 	atomic_store(&supervised.own[1].control->epoch, 1);
 	must_succeed(repair_continue(supervisor));
-	must_be(0, CARE_GONE);
+	supervised_must_be(&supervised, 0, CARE_GONE);
 	atomic_store(&supervised.own[2].control->epoch, 1);
 	must_succeed(repair_continue(supervisor));
-	must_be(0, CARE_JOINING);
+	supervised_must_be(&supervised, 0, CARE_JOINING);
 }
 END_TEST
 
@@ -279,9 +197,9 @@ START_TEST(all_lost)
 {
 	for (unsigned i = 0; i + 1 < 3; i++) {
 		must_succeed(repair_lose(supervisor, &supervisor->members[i], "died", "killed"));
-		must_be_led(i + 1, i + 1, LEADERSHIP_AT_TAPE_END);
+		supervised_must_be_led(&supervised, i + 1, i + 1, LEADERSHIP_AT_TAPE_END);
 	}
-	agree(100);
+	supervised_agree(&supervised, 100);
 	ck_assert_uint_eq(supervisor->tally.unconfirmed, 1);
 	must_fail(repair_lose(supervisor, &supervisor->members[2], "died", "killed by signal 9"), STATUS_NO_MAJORITY,
 		  "no replica is left (the last one, 2: killed by signal 9)");
@@ -306,17 +224,17 @@ START_TEST(given_up)
 	while (supervisor->care[2].phase != CARE_RETIRED) {
 		ck_assert_uint_lt(attempts++, 100);
 		must_succeed(repair_continue(supervisor));
-		must_be(2, CARE_JOINING);
+		supervised_must_be(&supervised, 2, CARE_JOINING);
 		must_succeed(repair_lose(supervisor, &supervisor->members[2], "failed", "no memory"));
 	}
-	must_be(2, CARE_RETIRED);
+	supervised_must_be(&supervised, 2, CARE_RETIRED);
 	ck_assert_uint_eq(attempts, 5);
 	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_RETIRED"), 1);
 	ck_assert_uint_eq(json_array_size(supervisor->tally.retired), 1);
 	must_succeed(repair_continue(supervisor));
-	must_be(2, CARE_RETIRED);
+	supervised_must_be(&supervised, 2, CARE_RETIRED);
 	ck_assert(!repair_under_way(supervisor));
-	agree(100);
+	supervised_agree(&supervised, 100);
 }
 END_TEST
 
@@ -330,21 +248,21 @@ START_TEST(follower_outvoted)
 		supervised_vote(&supervised, i, i == 2);
 	}
 	must_succeed(verdict_judge(supervisor));
-	must_have_order(2, ORDER_RESYNC, 1, 0);
-	must_be_led(0, 0, 0);
+	supervised_must_have_order(&supervised, 2, ORDER_RESYNC, 1, 0);
+	supervised_must_be_led(&supervised, 0, 0, 0);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 2);
 	/* Nothing is lost by waiting: the others' votes count. */
 	must_succeed(repair_continue(supervisor));
-	must_be(2, CARE_ORDERED);
+	supervised_must_be(&supervised, 2, CARE_ORDERED);
 	supervised_obey(&supervised, 2, 0);
 	must_succeed(repair_continue(supervisor));
-	must_be(2, CARE_LIVE);
+	supervised_must_be(&supervised, 2, CARE_LIVE);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
 	ck_assert_uint_eq(supervisor->tally.repairs, 1);
 	ck_assert_uint_eq(supervisor->care[2].repairs, 1);
 	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_FAULT"), 1);
 	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_REPAIRED"), 1);
-	agree(200);
+	supervised_agree(&supervised, 200);
 }
 END_TEST
 
@@ -370,7 +288,7 @@ START_TEST(not_healed)
 	ck_assert_uint_eq(supervisor->care[2].failures, 1);
 	ck_assert_uint_eq(supervisor->tally.repairs, 0);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
-	agree(200);
+	supervised_agree(&supervised, 200);
 }
 END_TEST
 
@@ -378,21 +296,21 @@ END_TEST
 START_TEST(leader_outvoted)
 {
 	checked_word_store(&supervised.own[1].control->tape_written, 64);
-	agree(100);
+	supervised_agree(&supervised, 100);
 	for (unsigned i = 0; i < 3; i++) {
 		supervised_stand(&supervised, i, 200, 0);
 		supervised_vote(&supervised, i, i == 0);
 	}
 	must_succeed(verdict_judge(supervisor));
-	must_be_led(1, 1, LEADERSHIP_AT_VOTE);
-	ck_assert_uint_eq(last_leadership().vote, 1);
-	ck_assert_uint_eq(last_leadership().tape_base, 64);
-	must_have_order(0, ORDER_RESYNC, 2, 1);
-	everybody_follows();
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_VOTE);
+	ck_assert_uint_eq(supervised_leadership(&supervised).vote, 1);
+	ck_assert_uint_eq(supervised_leadership(&supervised).tape_base, 64);
+	supervised_must_have_order(&supervised, 0, ORDER_RESYNC, 2, 1);
+	supervised_follow(&supervised);
 	supervised_obey(&supervised, 0, 0);
 	must_succeed(repair_continue(supervisor));
-	must_be(0, CARE_LIVE);
-	agree(300);
+	supervised_must_be(&supervised, 0, CARE_LIVE);
+	supervised_agree(&supervised, 300);
 }
 END_TEST
 
@@ -404,16 +322,16 @@ START_TEST(donor_lost)
 		supervised_vote(&supervised, i, i == 2);
 	}
 	must_succeed(verdict_judge(supervisor));
-	must_have_order(2, ORDER_RESYNC, 1, 0);
+	supervised_must_have_order(&supervised, 2, ORDER_RESYNC, 1, 0);
 	must_succeed(repair_lose(supervisor, &supervisor->members[1], "died", "killed"));
-	must_be(1, CARE_GONE);
-	must_be(2, CARE_GONE);
+	supervised_must_be(&supervised, 1, CARE_GONE);
+	supervised_must_be(&supervised, 2, CARE_GONE);
 	ck_assert(!supervisor->repair.active);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
 	must_succeed(repair_continue(supervisor));
-	must_be(1, CARE_JOINING);
-	must_be(2, CARE_JOINING);
-	agree(200);
+	supervised_must_be(&supervised, 1, CARE_JOINING);
+	supervised_must_be(&supervised, 2, CARE_JOINING);
+	supervised_agree(&supervised, 200);
 }
 END_TEST
 
@@ -425,14 +343,14 @@ START_TEST(successor_is_not_the_donor)
 		supervised_vote(&supervised, i, i == 4);
 	}
 	must_succeed(verdict_judge(supervisor));
-	must_have_order(4, ORDER_RESYNC, 1, 0);
+	supervised_must_have_order(&supervised, 4, ORDER_RESYNC, 1, 0);
 	must_succeed(repair_lose(supervisor, &supervisor->members[0], "died", "killed"));
-	must_be_led(1, 2, LEADERSHIP_AT_TAPE_END);
-	must_be(4, CARE_ORDERED);
+	supervised_must_be_led(&supervised, 1, 2, LEADERSHIP_AT_TAPE_END);
+	supervised_must_be(&supervised, 4, CARE_ORDERED);
 	/* Where there is nobody else, it is that one. */
 	must_succeed(repair_lose(supervisor, &supervisor->members[3], "died", "killed"));
 	must_succeed(repair_lose(supervisor, &supervisor->members[2], "died", "killed"));
-	must_be_led(2, 1, LEADERSHIP_AT_TAPE_END);
+	supervised_must_be_led(&supervised, 2, 1, LEADERSHIP_AT_TAPE_END);
 }
 END_TEST
 
@@ -448,18 +366,18 @@ START_TEST(two_of_five)
 	}
 	must_succeed(verdict_bury_dead(supervisor));
 	must_succeed(verdict_judge(supervisor));
-	must_have_order(1, ORDER_RESYNC, 2, 0);
-	must_have_order(3, ORDER_RESYNC, 2, 0);
+	supervised_must_have_order(&supervised, 1, ORDER_RESYNC, 2, 0);
+	supervised_must_have_order(&supervised, 3, ORDER_RESYNC, 2, 0);
 	supervised_obey(&supervised, 3, 0);
 	must_succeed(repair_continue(supervisor));
-	must_be(3, CARE_LIVE);
+	supervised_must_be(&supervised, 3, CARE_LIVE);
 	ck_assert(supervisor->repair.active);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 4);
 	supervised_obey(&supervised, 1, 0);
 	must_succeed(repair_continue(supervisor));
-	must_be(1, CARE_LIVE);
+	supervised_must_be(&supervised, 1, CARE_LIVE);
 	ck_assert(!supervisor->repair.active);
-	agree(200);
+	supervised_agree(&supervised, 200);
 }
 END_TEST
 
@@ -474,169 +392,11 @@ START_TEST(nobody_has_a_majority)
 }
 END_TEST
 
-/* --- a lone leader --- */
-
-/* It is told to stand still, and is the donor where it does. */
-START_TEST(lone_leader_is_held)
-{
-	agree(100);
-	must_succeed(repair_lose(supervisor, &supervisor->members[1], "died", "killed"));
-	must_succeed(repair_continue(supervisor));
-	must_be(1, CARE_JOINING);
-	atomic_store(&supervised.own[1].control->state, REPLICA_JOINABLE);
-	agree(200);
-	must_be(1, CARE_JOINING);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 1);
-	/* Not before it says that it stands, and not where it stood before. */
-	atomic_store(&supervised.own[0].control->held, 1);
-	must_succeed(repair_continue(supervisor));
-	must_be(1, CARE_JOINING);
-	atomic_store(&supervised.own[0].control->held, 2);
-	must_succeed(repair_continue(supervisor));
-	must_have_order(1, ORDER_RESYNC, 0, 1);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 1);
-	supervised_stand(&supervised, 1, 200, 0);
-	supervised_obey(&supervised, 1, 0);
-	must_succeed(repair_continue(supervisor));
-	must_be(1, CARE_LIVE);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
-	agree(300);
-}
-END_TEST
-
-/* It stands at a vote that is judged only then. */
-START_TEST(lone_leader_stands_already)
-{
-	must_succeed(repair_lose(supervisor, &supervisor->members[1], "died", "killed"));
-	must_succeed(repair_continue(supervisor));
-	atomic_store(&supervised.own[1].control->state, REPLICA_JOINABLE);
-	agree(100);
-	atomic_store(&supervised.own[0].control->held, 2);
-	agree(200);
-	must_have_order(1, ORDER_RESYNC, 0, 1);
-}
-END_TEST
-
-/* Whom it waits for dies: then it goes on. */
-START_TEST(lone_leader_is_let_go)
-{
-	must_succeed(repair_lose(supervisor, &supervisor->members[1], "died", "killed"));
-	must_succeed(repair_continue(supervisor));
-	atomic_store(&supervised.own[1].control->state, REPLICA_JOINABLE);
-	agree(100);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 1);
-	must_succeed(repair_lose(supervisor, &supervisor->members[1], "died", "killed"));
-	must_succeed(repair_continue(supervisor));
-	must_be(1, CARE_JOINING);
-	must_succeed(repair_continue(supervisor));
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
-}
-END_TEST
-
-/* --- rollback --- */
-
-static void disagree(uint64_t position)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		supervised_stand(&supervised, i, position, 0);
-		supervised_vote(&supervised, i, 5 + i);
-	}
-}
-
-/* The follower goes back, then leads, then is the old leader's donor. */
-static void go_back(uint64_t vote)
-{
-	unsigned follower = 1 - supervisor->leader;
-	uint32_t epoch = supervisor->epoch;
-
-	must_have_order(follower, ORDER_ROLLBACK, follower, vote);
-	must_be(1 - follower, CARE_WAITING);
-	supervised_obey(&supervised, follower, 0);
-	must_succeed(repair_continue(supervisor));
-	must_be_led(epoch + 1, follower, LEADERSHIP_AT_VOTE);
-	ck_assert_uint_eq(last_leadership().vote, vote);
-	must_be(follower, CARE_LIVE);
-	must_have_order(1 - follower, ORDER_RESYNC, follower, vote);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 1u << follower);
-	supervised_obey(&supervised, 1 - follower, 0);
-	must_succeed(repair_continue(supervisor));
-	must_be(1 - follower, CARE_LIVE);
-	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
-	everybody_follows();
-}
-
-START_TEST(rolled_back)
-{
-	agree(100);
-	agree(200);
-	for (unsigned round = 0; round < 6; round++) {
-		disagree(300 + round);
-		must_succeed(verdict_judge(supervisor));
-		/* Nothing was decided. */
-		ck_assert_uint_eq(supervisor->verdicts, 2 + round);
-		go_back(1 + round);
-		/* An agreed vote between makes the next one the first again. */
-		agree(300 + round);
-		ck_assert_uint_eq(supervisor->tally.rollbacks, round + 1);
-	}
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_ROLLBACK"), 6);
-}
-END_TEST
-
-/* A difference that comes back stops the machine. */
-START_TEST(rolled_back_in_vain)
-{
-	agree(100);
-	for (unsigned i = 0; i < 2; i++) {
-		disagree(200);
-		must_succeed(verdict_judge(supervisor));
-		go_back(0);
-	}
-	disagree(200);
-	must_fail(verdict_judge(supervisor), STATUS_NO_MAJORITY, "the replicas differ again at vote 1");
-	ck_assert_uint_eq(supervisor->verdicts, 1);
-}
-END_TEST
-
-START_TEST(nowhere_to_go_back_to)
-{
-	disagree(100);
-	must_fail(verdict_judge(supervisor), STATUS_NO_MAJORITY, "no earlier vote to go back to");
-}
-END_TEST
-
-/* A checkpoint that is not what was agreed is none. */
-START_TEST(wrong_checkpoint)
-{
-	agree(100);
-	disagree(200);
-	must_succeed(verdict_judge(supervisor));
-	supervised_obey(&supervised, 1, 9);
-	must_fail(repair_continue(supervisor), STATUS_NO_MAJORITY, "its checkpoint is not what was agreed");
-}
-END_TEST
-
-/* A follower that cannot follow is a difference, too. */
-START_TEST(complaint_of_two)
-{
-	agree(100);
-	supervised_stand(&supervised, 0, 200, 0);
-	supervised_vote(&supervised, 0, 0);
-	supervised_complain(&supervised, 1);
-	must_succeed(verdict_bury_dead(supervisor));
-	must_succeed(verdict_judge(supervisor));
-	atomic_store(&supervised.own[1].control->votes, 1);
-	go_back(0);
-	agree(200);
-}
-END_TEST
-
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("repair");
 	TCase *three = tcase_create("three replicas");
 	TCase *five = tcase_create("five replicas");
-	TCase *two = tcase_create("two replicas");
 
 	supervised_be_replica(argc, argv);
 	tcase_add_checked_fixture(three, setup_three, teardown);
@@ -660,16 +420,5 @@ int main(int argc, char **argv)
 	tcase_add_test(five, two_of_five);
 	tcase_add_test(five, nobody_has_a_majority);
 	suite_add_tcase(suite, five);
-	tcase_add_checked_fixture(two, setup_two, teardown);
-	tcase_add_test(two, misled_of_two);
-	tcase_add_test(two, lone_leader_is_held);
-	tcase_add_test(two, lone_leader_stands_already);
-	tcase_add_test(two, lone_leader_is_let_go);
-	tcase_add_test(two, rolled_back);
-	tcase_add_test(two, rolled_back_in_vain);
-	tcase_add_test(two, nowhere_to_go_back_to);
-	tcase_add_test(two, wrong_checkpoint);
-	tcase_add_test(two, complaint_of_two);
-	suite_add_tcase(suite, two);
 	return fixture_run(suite);
 }

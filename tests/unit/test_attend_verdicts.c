@@ -1,0 +1,403 @@
+/* Verdicts, complaints and calls: when a replica waits, for what, and what it says meanwhile. No guest runs here:
+ * positions and votes are made up. */
+#include "tests/unit/replica_world.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "base/futex.h"
+#include "lockstep/attend.h"
+
+static struct replica_world world;
+
+/* Everybody follows replica 0 from power-on. */
+static void start(unsigned count)
+{
+	replica_world_make(&world, count, NULL, NULL);
+	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
+	for (unsigned i = 0; i < count; i++)
+		attend_begin(world.replicas[i]);
+}
+
+static void setup(void)
+{
+	start(3);
+}
+
+static void teardown(void)
+{
+	replica_world_destroy(&world);
+}
+
+/* As many votes at a position. */
+static void stand_at(struct replica *replica, uint64_t position, uint64_t votes)
+{
+	replica->machine.position = position;
+	checked_word_store(&replica->own.control->reached, position);
+	while (replica->box.votes < votes)
+		(void)replica_world_vote(replica);
+}
+
+static void publish(uint32_t epoch, const struct leadership *leadership)
+{
+	leadership_publish(world.page, epoch, leadership);
+	for (unsigned i = 0; i < world.count; i++)
+		replica_world_call(&world, i);
+}
+
+static void must_follow(struct replica *replica, uint32_t epoch, unsigned leader, uint64_t at)
+{
+	ck_assert(!replica->leads);
+	ck_assert_ptr_eq(replica->source, &replica->sources.tape.source);
+	ck_assert_ptr_eq(replica->sources.tape.leader, &replica->peers[leader]);
+	ck_assert_uint_eq(replica->epoch, epoch);
+	ck_assert_uint_eq(atomic_load(&replica->own.control->epoch), epoch);
+	ck_assert_uint_eq(attend_tape_at(replica), at);
+	ck_assert_uint_eq(atomic_load(&replica->own.control->tape_read), at);
+}
+
+/* The next input of a follower, whose kind is told, or of a leader that has nothing to do. */
+static enum input_kind ask(struct replica *replica)
+{
+	const struct source_view view = {
+		.position = replica->machine.position,
+		.deadline = DEVICE_NO_DEADLINE,
+	};
+	struct input input;
+
+	must_succeed(replica->source->operations->next(replica->source, &view, &input));
+	return input.kind;
+}
+
+/* An entry of 16 bytes at the end of a replica's own tape. */
+static void press(struct replica *leader, uint64_t position)
+{
+	struct tape_writer tape = {
+		.ring = leader->own.tape,
+		.mirror = leader->own.tape_mirror,
+		.written = &leader->own.control->tape_written,
+		.at = checked_word_load(&leader->own.control->tape_written, 0),
+	};
+
+	atomic_fetch_add(&world.page->buttons, 1);
+	(void)tape_write(&tape, TAPE_BUTTON, position, NULL, 0);
+}
+
+/* --- verdicts --- */
+
+struct later {
+	void (*act)(void);
+	_Atomic bool done;
+};
+
+static void *act_later(void *context)
+{
+	struct later *later = context;
+	const struct timespec pause = { .tv_nsec = 40 * 1000 * 1000 };
+
+	nanosleep(&pause, NULL);
+	atomic_store(&later->done, true);
+	later->act();
+	return NULL;
+}
+
+/* It must not come back before somebody has acted. */
+static void must_wait_for(void (*act)(void), result (*wait)(struct replica *replica), struct replica *replica)
+{
+	struct later later = { .act = act };
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, act_later, &later), 0);
+	must_succeed(wait(replica));
+	bool done = atomic_load(&later.done);
+
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_msg(done, "it did not wait");
+}
+
+static void judge(void)
+{
+	atomic_fetch_add(&world.page->verdicts, 1);
+	futex_signal(&world.page->sequence);
+}
+
+static void release(void)
+{
+	atomic_store(&world.page->hold, 0);
+	futex_signal(&world.page->sequence);
+}
+
+static void end(void)
+{
+	atomic_store(&world.page->command, COMMAND_END);
+	for (unsigned i = 0; i < world.count; i++)
+		replica_world_call(&world, i);
+}
+
+/* A follower goes on after the verdict. */
+START_TEST(followers_wait)
+{
+	struct replica *follower = world.replicas[1];
+	uint64_t beats = atomic_load(&follower->own.control->beats);
+
+	stand_at(follower, 10, 1);
+	must_wait_for(judge, attend_verdict, follower);
+	ck_assert_uint_gt(atomic_load(&follower->own.control->beats), beats);
+	ck_assert_uint_gt(follower->own.control->statistics.wait_ns, 0);
+	/* Its verdict is there. */
+	must_succeed(attend_verdict(follower));
+	stand_at(follower, 11, 3);
+	judge();
+	must_wait_for(judge, attend_verdict, follower);
+	/* One that is told to end does not wait. */
+	stand_at(follower, 12, 4);
+	must_wait_for(end, attend_verdict, follower);
+	ck_assert(follower->leave);
+}
+END_TEST
+
+/* The leader goes on without, but not for ever: not too many votes, exits or bytes ahead, and not at the end. */
+START_TEST(leaders_wait_within_reason)
+{
+	struct replica *leader = world.replicas[0];
+
+	switch (_i) {
+	case 0:
+		for (unsigned votes = 1; votes < CONTROL_VOTE_BACKLOG; votes++) {
+			stand_at(leader, 10 * votes, votes);
+			must_succeed(attend_verdict(leader));
+		}
+		stand_at(leader, 1000, CONTROL_VOTE_BACKLOG);
+		break;
+	case 1:
+		stand_at(leader, 10, 1);
+		stand_at(leader, 10 + CONTROL_EXIT_LOG / 4, 2);
+		must_succeed(attend_verdict(leader));
+		stand_at(leader, 11 + CONTROL_EXIT_LOG / 4, 3);
+		break;
+	case 2:
+		leader->end = END_POWER_OFF;
+		stand_at(leader, 10, 1);
+		break;
+	default:
+		leader->outbox.end = leader->outbox.voted = CONTROL_OUTBOX_SIZE / 2;
+		stand_at(leader, 10, 1);
+		must_succeed(attend_verdict(leader));
+		leader->outbox.end = ++leader->outbox.voted;
+		must_wait_for(end, attend_verdict, leader);
+		return;
+	}
+	must_wait_for(judge, attend_verdict, leader);
+}
+END_TEST
+
+/* Output that the backends have not taken yet holds up everybody, verdict or not. */
+START_TEST(backends_that_are_slow)
+{
+	struct replica *follower = world.replicas[1];
+
+	follower->outbox.end = follower->outbox.voted = CONTROL_OUTBOX_SIZE / 2 + 1;
+	stand_at(follower, 10, 1);
+	judge();
+	must_wait_for(end, attend_verdict, follower);
+	follower->leave = false;
+	atomic_store(&world.page->command, COMMAND_RUN);
+	atomic_store(&world.page->output_released, 1);
+	must_succeed(attend_verdict(follower));
+	ck_assert(!follower->leave);
+}
+END_TEST
+
+/* Whoever is held stands still though its verdict is there, and says where: the leader, too. */
+START_TEST(held)
+{
+	struct replica *replica = world.replicas[_i];
+
+	stand_at(replica, 10, 1);
+	judge();
+	atomic_store(&world.page->hold, 7u & ~(1u << _i));
+	must_succeed(attend_verdict(replica));
+	ck_assert_uint_eq(atomic_load(&replica->own.control->held), 0);
+	atomic_store(&world.page->hold, 1u << _i);
+	(void)replica_world_rung(&world);
+	must_wait_for(release, attend_verdict, replica);
+	ck_assert(replica_world_rung(&world));
+	/* Going again, it does not say that it stands. */
+	ck_assert_uint_eq(atomic_load(&replica->own.control->held), 0);
+}
+END_TEST
+
+static uint64_t seen_held;
+
+static void look_and_release(void)
+{
+	seen_held = atomic_load(&world.replicas[0]->own.control->held);
+	release();
+}
+
+START_TEST(held_where)
+{
+	struct replica *leader = world.replicas[0];
+
+	stand_at(leader, 10, 5);
+	atomic_store(&world.page->hold, 1);
+	must_wait_for(look_and_release, attend_verdict, leader);
+	ck_assert_uint_eq(seen_held, 5);
+}
+END_TEST
+
+/* Two replicas have nobody to ask: a follower keeps where it agreed, and only that. */
+START_TEST(checkpoints)
+{
+	teardown();
+	start(2);
+	for (unsigned votes = 1; votes < 4; votes++) {
+		for (unsigned i = 0; i < 2; i++)
+			stand_at(world.replicas[i], 10 * votes, votes);
+		judge();
+		for (unsigned i = 0; i < 2; i++)
+			must_succeed(attend_verdict(world.replicas[i]));
+		ck_assert(world.replicas[1]->checkpoint.valid);
+		ck_assert_uint_eq(world.replicas[1]->checkpoint.record->number, votes - 1);
+		ck_assert(!world.replicas[0]->checkpoint.valid);
+	}
+	stand_at(world.replicas[1], 100, 4);
+	must_wait_for(end, attend_verdict, world.replicas[1]);
+	ck_assert_uint_eq(world.replicas[1]->checkpoint.record->number, 2);
+}
+END_TEST
+
+START_TEST(no_checkpoints_among_three)
+{
+	stand_at(world.replicas[1], 10, 1);
+	judge();
+	must_succeed(attend_verdict(world.replicas[1]));
+	ck_assert_ptr_null(world.replicas[1]->checkpoint.memory);
+}
+END_TEST
+
+/* --- complaints --- */
+
+static result complain(struct replica *replica)
+{
+	return attend_complain(replica, "the tape does not fit");
+}
+
+static uint32_t seen_complaint;
+
+static void look_and_change_leader(void)
+{
+	const struct control *control = world.replicas[2]->own.control;
+
+	seen_complaint = atomic_load(&control->complaint);
+	ck_assert_uint_eq(control->complaint_position, 10);
+	ck_assert_uint_eq(control->complaint_tape_at, 16);
+	ck_assert_str_eq(control->failure, "the tape does not fit");
+	publish(1, &(struct leadership){
+			   .leader = 1,
+			   .begin = LEADERSHIP_AT_TAPE_END,
+			   .tape_end = 16,
+			   .reached_end = 10,
+			   .tape_base = 400,
+		   });
+}
+
+/* It says what, and where, and waits until that has consequences. */
+START_TEST(complaints)
+{
+	struct replica *follower = world.replicas[2];
+
+	press(world.replicas[0], 10);
+	stand_at(follower, 10, 1);
+	ck_assert_int_eq(ask(follower), INPUT_BUTTON);
+	(void)replica_world_rung(&world);
+	must_wait_for(look_and_change_leader, complain, follower);
+	ck_assert(replica_world_rung(&world));
+	ck_assert_uint_eq(seen_complaint, 1);
+	ck_assert_uint_eq(atomic_load(&follower->own.control->complaint), 0);
+	must_follow(follower, 1, 1, 400);
+	must_wait_for(end, complain, follower);
+	ck_assert(follower->leave);
+}
+END_TEST
+
+/* --- other calls --- */
+
+START_TEST(leaves)
+{
+	must_succeed(attend(world.replicas[1]));
+	ck_assert(!world.replicas[1]->leave);
+	end();
+	must_succeed(attend(world.replicas[1]));
+	ck_assert(world.replicas[1]->leave);
+}
+END_TEST
+
+/* What was said before it looked is heard, what comes later is news. */
+START_TEST(attention)
+{
+	struct replica *replica = world.replicas[1];
+	const struct source_links *links = &replica->sources.tape.links;
+
+	ck_assert(!source_attention(links));
+	replica_world_call(&world, 1);
+	ck_assert(source_attention(links));
+	must_succeed(attend(replica));
+	ck_assert(!source_attention(links));
+	replica_world_call(&world, 1);
+	ck_assert(source_attention(links));
+}
+END_TEST
+
+/* A fault is taken once, and only by whom it is for. */
+START_TEST(injections)
+{
+	struct replica *replica = world.replicas[1];
+	struct injection *injection = &world.page->injections[1];
+
+	for (uint32_t serial = 1; serial < 5; serial++) {
+		injection->fault.position = 100 + serial;
+		atomic_store(&injection->serial, serial);
+		for (unsigned twice = 0; twice < 2; twice++) {
+			for (unsigned i = 0; i < 3; i++)
+				must_succeed(attend(world.replicas[i]));
+			ck_assert_uint_eq(replica->fault_count, serial);
+			ck_assert_uint_eq(replica->faults[serial - 1].position, 100 + serial);
+			ck_assert_uint_eq(atomic_load(&replica->own.control->injection_done), serial);
+		}
+		ck_assert_uint_eq(world.replicas[0]->fault_count, 0);
+		ck_assert_uint_eq(world.replicas[2]->fault_count, 0);
+	}
+	/* With no place left it waits, and says so by not saying that it took it. */
+	replica->fault_count = ARRAY_SIZE(replica->faults);
+	atomic_store(&injection->serial, 9);
+	must_succeed(attend(replica));
+	ck_assert_uint_eq(atomic_load(&replica->own.control->injection_done), 4);
+	replica->fault_count = 0;
+	must_succeed(attend(replica));
+	ck_assert_uint_eq(replica->fault_count, 1);
+	ck_assert_uint_eq(atomic_load(&replica->own.control->injection_done), 9);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("attend_verdicts");
+	TCase *verdicts = tcase_create("verdicts");
+
+	tcase_add_checked_fixture(verdicts, setup, teardown);
+	tcase_add_test(verdicts, followers_wait);
+	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 4);
+	tcase_add_test(verdicts, backends_that_are_slow);
+	tcase_add_loop_test(verdicts, held, 0, 3);
+	tcase_add_test(verdicts, held_where);
+	tcase_add_test(verdicts, checkpoints);
+	tcase_add_test(verdicts, no_checkpoints_among_three);
+	tcase_add_test(verdicts, complaints);
+	tcase_add_test(verdicts, leaves);
+	tcase_add_test(verdicts, attention);
+	tcase_add_test(verdicts, injections);
+	tcase_set_timeout(verdicts, 60);
+	suite_add_tcase(suite, verdicts);
+	return fixture_run(suite);
+}

@@ -1,0 +1,321 @@
+/* The watch: who is silent, who owes a ballot, who does not come out of its guest. Time is set back by hand: nothing
+ * here waits. */
+#include "tests/unit/supervised.h"
+
+#include "lockstep/repair.h"
+#include "lockstep/verdict.h"
+#include "lockstep/watch.h"
+
+static struct supervised supervised;
+static struct supervisor *supervisor;
+
+static void start(unsigned count)
+{
+	supervised_make(&supervised, count);
+	supervisor = supervised.supervisor;
+	/* The host's clock may be younger than what is looked back at. */
+	if (clock_monotonic_ns() < 10 * SUPERVISED_WATCHDOG)
+		supervised.options.watchdog = clock_monotonic_ns() / 10;
+}
+
+static void setup(void)
+{
+	start(3);
+}
+
+static void setup_two(void)
+{
+	start(2);
+}
+
+static void teardown(void)
+{
+	supervised_destroy(&supervised);
+}
+
+/* A replica has been silent for so long, and somebody has looked all the time. */
+static void silent_for(unsigned index, uint64_t time)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	supervisor->care[index].heartbeat = (struct heartbeat){
+		.beats = atomic_load(&supervised.own[index].control->beats),
+		.since = now - time,
+		.looked = now,
+	};
+}
+
+static void must_be_lost(unsigned index, const char *why)
+{
+	ck_assert_int_eq(supervisor->care[index].phase, CARE_GONE);
+	ck_assert(!supervised_runs(&supervised, index));
+	ck_assert_str_eq(supervisor->members[index].why, why);
+}
+
+static void must_live(unsigned index)
+{
+	ck_assert_int_eq(supervisor->care[index].phase, CARE_LIVE);
+	ck_assert(supervised_runs(&supervised, index));
+}
+
+START_TEST(interval)
+{
+	static const struct {
+		uint64_t watchdog, interval;
+	} cases[] = {
+		{ 100 * NS_PER_MS, 10 * NS_PER_MS }, { 320 * NS_PER_MS, 10 * NS_PER_MS },
+		{ 640 * NS_PER_MS, 20 * NS_PER_MS }, { 3200 * NS_PER_MS, 100 * NS_PER_MS },
+		{ 1000 * NS_PER_S, 100 * NS_PER_MS },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		supervised.options.watchdog = cases[i].watchdog;
+		ck_assert_uint_eq(watch_interval(supervisor), cases[i].interval);
+		/* The heartbeat's judge wants to look in every quarter of the watchdog's time. */
+		ck_assert_uint_lt(watch_interval(supervisor), cases[i].watchdog / 4);
+	}
+}
+END_TEST
+
+START_TEST(all_is_well)
+{
+	for (unsigned i = 0; i < 5; i++)
+		must_succeed(watch_look(supervisor));
+	for (unsigned i = 0; i < 3; i++)
+		must_live(i);
+}
+END_TEST
+
+/* --- signs of life --- */
+
+START_TEST(silent)
+{
+	uint64_t watchdog = supervised.options.watchdog;
+
+	silent_for(2, watchdog - watchdog / 8);
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+	silent_for(2, watchdog);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "no sign of life within the watchdog's time");
+	/* Who has no process is not looked at. */
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	must_live(1);
+}
+END_TEST
+
+START_TEST(leader_silent)
+{
+	silent_for(0, supervised.options.watchdog);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(0, "no sign of life within the watchdog's time");
+	ck_assert_uint_eq(supervisor->leader, 1);
+	ck_assert_uint_eq(supervisor->epoch, 1);
+}
+END_TEST
+
+/* A beat is a sign. */
+START_TEST(not_silent)
+{
+	silent_for(2, 2 * supervised.options.watchdog);
+	atomic_fetch_add(&supervised.own[2].control->beats, 1);
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+}
+END_TEST
+
+/* One that boots gets longer, and one that has booted does not. */
+START_TEST(booting)
+{
+	supervised.options.watchdog = 400 * NS_PER_MS;
+	atomic_store(&supervised.own[2].control->state, REPLICA_STARTING);
+	silent_for(2, 800 * NS_PER_MS);
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+	atomic_store(&supervised.own[2].control->state, REPLICA_JOINING);
+	silent_for(2, 800 * NS_PER_MS);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "no sign of life within the watchdog's time");
+}
+END_TEST
+
+/* --- ballots --- */
+
+static void owe(uint64_t times)
+{
+	supervisor->waiting_since = clock_monotonic_ns() - times * supervised.options.watchdog;
+}
+
+/* One vote is cast, one is a complaint, one is owed. */
+START_TEST(owed_ballots)
+{
+	supervised_vote(&supervised, 0, 0);
+	supervised_complain(&supervised, 1);
+	must_succeed(verdict_bury_dead(supervisor));
+	must_succeed(verdict_judge(supervisor));
+	ck_assert_uint_ne(supervisor->waiting_since, 0);
+	must_succeed(watch_look(supervisor));
+	owe(1);
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+	owe(2);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "it owes its ballot for too long");
+	must_live(0);
+	must_live(1);
+	ck_assert_uint_eq(supervisor->waiting_since, 0);
+}
+END_TEST
+
+START_TEST(nobody_waits)
+{
+	must_succeed(verdict_judge(supervisor));
+	ck_assert_uint_eq(supervisor->waiting_since, 0);
+	must_succeed(watch_look(supervisor));
+	for (unsigned i = 0; i < 3; i++)
+		must_live(i);
+}
+END_TEST
+
+/* A leader owes, too; and a vote that has been judged is owed by nobody. */
+START_TEST(leader_owes)
+{
+	supervised_vote(&supervised, 1, 0);
+	supervised_vote(&supervised, 2, 0);
+	must_succeed(verdict_judge(supervisor));
+	owe(2);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(0, "it owes its ballot for too long");
+	ck_assert_uint_eq(supervisor->leader, 1);
+	must_succeed(verdict_judge(supervisor));
+	ck_assert_uint_eq(supervisor->verdicts, 1);
+	ck_assert_uint_eq(supervisor->waiting_since, 0);
+}
+END_TEST
+
+/* --- a leader that does not come out of its guest --- */
+
+/* Inside at position 100, for so many quarters of the watchdog's time. */
+static void inside_for(uint64_t quarters)
+{
+	supervised_stand(&supervised, 0, 100, 0);
+	checked_word_store(&supervised.own[0].control->closed, 100);
+	supervisor->stalled_at = 100;
+	supervisor->stalled_since = clock_monotonic_ns() - quarters * (supervised.options.watchdog / 4);
+}
+
+static uint64_t probe(void)
+{
+	return atomic_load(&supervisor->page->probe);
+}
+
+/* First the others are let in, then they are counted. */
+START_TEST(stuck)
+{
+	for (unsigned i = 1; i < 3; i++)
+		supervised_stand(&supervised, i, 100, 0);
+	inside_for(0);
+	must_succeed(watch_look(supervisor));
+	ck_assert_uint_eq(probe(), 0);
+	inside_for(1);
+	must_succeed(watch_look(supervisor));
+	ck_assert_uint_eq(probe(), 100);
+	/* Nobody comes out: the guest computes. */
+	inside_for(100);
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	/* One of three is no majority. */
+	supervised_stand(&supervised, 1, 101, 0);
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	/* Two are, if it has had time to follow. */
+	supervised_stand(&supervised, 2, 101, 0);
+	inside_for(1);
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	inside_for(2);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(0, "it does not come out of its guest, where others do");
+	ck_assert_uint_eq(supervisor->leader, 1);
+}
+END_TEST
+
+static void moves_on(void)
+{
+	supervised_stand(&supervised, 0, 101, 0);
+}
+
+static void takes_inputs(void)
+{
+	checked_word_store(&supervised.own[0].control->closed, 99);
+}
+
+static void flips(void)
+{
+	atomic_fetch_xor(&supervised.own[0].control->closed, 2);
+}
+
+static void (*const doings[])(void) = { moves_on, takes_inputs, flips };
+
+/* One that is not inside, or not at the same place any more, is not stuck. */
+START_TEST(not_stuck)
+{
+	atomic_store(&supervisor->page->probe, 100);
+	for (unsigned i = 1; i < 3; i++)
+		supervised_stand(&supervised, i, 102, 0);
+	inside_for(100);
+	doings[_i]();
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	/* And its time begins anew. */
+	inside_for(0);
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+}
+END_TEST
+
+/* Two: the follower's word against the leader's, so both go back. */
+START_TEST(stuck_of_two)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		supervised_stand(&supervised, i, 50, 0);
+		supervised_vote(&supervised, i, 0);
+	}
+	must_succeed(verdict_judge(supervisor));
+	atomic_store(&supervisor->page->probe, 100);
+	supervised_stand(&supervised, 1, 101, 0);
+	inside_for(2);
+	must_succeed(watch_look(supervisor));
+	ck_assert(supervisor->repair.active);
+	ck_assert(supervisor->repair.rollback);
+	ck_assert_uint_eq(supervisor->tally.rollbacks, 1);
+	ck_assert_uint_eq(supervisor->page->orders[1].kind, ORDER_ROLLBACK);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+	Suite *suite = suite_create("watch");
+	TCase *three = tcase_create("three replicas");
+	TCase *two = tcase_create("two replicas");
+
+	supervised_be_replica(argc, argv);
+	tcase_add_checked_fixture(three, setup, teardown);
+	tcase_add_test(three, interval);
+	tcase_add_test(three, all_is_well);
+	tcase_add_test(three, silent);
+	tcase_add_test(three, leader_silent);
+	tcase_add_test(three, not_silent);
+	tcase_add_test(three, booting);
+	tcase_add_test(three, owed_ballots);
+	tcase_add_test(three, nobody_waits);
+	tcase_add_test(three, leader_owes);
+	tcase_add_test(three, stuck);
+	tcase_add_loop_test(three, not_stuck, 0, (int)ARRAY_SIZE(doings));
+	suite_add_tcase(suite, three);
+	tcase_add_checked_fixture(two, setup_two, teardown);
+	tcase_add_test(two, stuck_of_two);
+	suite_add_tcase(suite, two);
+	return fixture_run(suite);
+}
