@@ -29,6 +29,7 @@ static void beat(const struct replica *replica)
 {
 	_Atomic uint64_t *beats = &replica->own.control->beats;
 
+	atomic_store_explicit(&replica->own.control->epoch, replica->epoch, memory_order_relaxed);
 	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
