@@ -25,11 +25,13 @@ void attend_ring(const struct replica *replica)
 	(void)written; /* full means that the supervisor has been rung already */
 }
 
-static void beat(const struct replica *replica)
+void attend_beat(const struct replica *replica)
 {
 	_Atomic uint64_t *beats = &replica->own.control->beats;
 
+	/* Others wait for this one: should a bit of it flip, it is written again. */
 	atomic_store_explicit(&replica->own.control->epoch, replica->epoch, memory_order_relaxed);
+	/* Nobody else writes it. */
 	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
@@ -221,7 +223,7 @@ static void take_injection(struct replica *replica)
 
 result attend(struct replica *replica)
 {
-	beat(replica);
+	attend_beat(replica);
 	replica->attention_seen = atomic_load(&replica->supervisor->attention[replica->config.index]);
 	if (atomic_load(&replica->supervisor->command) == COMMAND_END) {
 		replica->leave = true;
@@ -297,7 +299,7 @@ result attend_verdict(struct replica *replica)
 		for (;;) {
 			uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
-			beat(replica);
+			attend_beat(replica);
 			if (attention(replica))
 				TRY(attend(replica));
 			if (may_go_on(replica) || replica->leave)

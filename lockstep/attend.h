@@ -29,6 +29,9 @@ must_check result attend_join(struct replica *replica);
 /* Offset into the leader's tape just behind what this replica has taken from it, or written itself. */
 uint64_t attend_tape_at(const struct replica *replica);
 
+/* Tells the supervisor that this replica is alive. */
+void attend_beat(const struct replica *replica);
+
 /* Tells the supervisor that there is something to read. */
 void attend_ring(const struct replica *replica);
 

@@ -153,15 +153,6 @@ static result vote(struct replica *replica, enum vote_cause cause)
 
 /* --- one position --- */
 
-static void beat(const struct replica *replica)
-{
-	_Atomic uint64_t *beats = &replica->own.control->beats;
-
-	/* Others wait for this one: should a bit of it flip, it is written again. */
-	atomic_store_explicit(&replica->own.control->epoch, replica->epoch, memory_order_relaxed);
-	/* Nobody else writes it. */
-	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
-}
 
 static struct source_view view_of(const struct replica *replica)
 {
@@ -369,7 +360,7 @@ static result replica_live(struct replica *replica)
 	}
 	while (!replica->leave) {
 		replica->moved = false;
-		beat(replica);
+		attend_beat(replica);
 		TRY(take_inputs(replica));
 		if (!replica->moved && !replica->leave)
 			TRY(run_segment(replica));
@@ -405,7 +396,7 @@ static result map_shared(struct replica *replica)
 
 static void show_life(void *context)
 {
-	beat(context);
+	attend_beat(context);
 }
 
 static result build_machine(struct replica *replica)
