@@ -55,7 +55,8 @@ def status(socket):
 
 
 def well(state):
-    return isinstance(state, dict) and state["state"] == "running" and all(r["state"] == "running" for r in state["replica"])
+    return (isinstance(state, dict) and state["state"] == "running" and
+            all(replica["state"] == "running" for replica in state["replica"]))
 
 
 def wait_until_well(socket, limit, more=lambda state: True):
