@@ -238,6 +238,22 @@ static void it_is_in_the_middle(void)
 		must_succeed(machine_run(&patient->machine, &stop));
 }
 
+/* Its guest's page tables map other memory, and it has run with them: KVM knows them. */
+static void its_page_tables_are_wrong(void)
+{
+	struct cpu_state state;
+	uint64_t directory, entry;
+
+	must_succeed(machine_export(&patient->machine, &state));
+	directory = state.cr3 + 2ull * RAM_PAGE_SIZE + 2 * sizeof(entry); /* of 4 MiB on */
+	must_succeed(ram_read(&patient->ram, directory, &entry, sizeof(entry)));
+	entry ^= UINT64_C(0xC00000);
+	must_succeed(ram_write(&patient->ram, directory, &entry, sizeof(entry)));
+	must_succeed(machine_forget_memory(&patient->machine));
+	replica_world_run(patient, STEPS);
+	ck_assert_mem_ne(ram_page(&donor->ram, 0x800), ram_page(&patient->ram, 0x800), RAM_PAGE_SIZE);
+}
+
 /* Its table says something else than its memory. */
 static void its_table_is_wrong(void)
 {
@@ -268,7 +284,7 @@ static const struct illness {
 	{ nothing_is_wrong, 0 },      { memory_is_wrong, 1 },      { registers_are_wrong, 0 },
 	{ devices_are_wrong, 0 },     { it_ran_away, ANY },        { it_fell_behind, ANY },
 	{ it_is_in_the_middle, ANY }, { its_table_is_wrong, 2 },   { the_donors_table_is_wrong, 1 },
-	{ both_tables_are_wrong, ANY },
+	{ both_tables_are_wrong, ANY },	{ its_page_tables_are_wrong, ANY },
 };
 
 /* Whatever it is that is wrong, afterwards it is right. */
