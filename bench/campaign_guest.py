@@ -38,6 +38,8 @@ class Payload:
     vote_interval = "10ms"
     watchdog = "1s"
     hang_factor = 20
+    golden_runs = 3
+    golden_limit = 300  # seconds
 
     def __init__(self, text, folder):
         name, _, self.arguments = text.partition(":")
@@ -76,10 +78,13 @@ class Linux:
     """Debian's kernel with the check script of the demonstration's initramfs. The kernel's own lines hang on time, so
     they do not count; a kernel that finds itself broken resets the machine."""
     memory = LINUX_MEMORY
-    # In the lab a hash costs a hundred times what it costs on a processor.
+    # In the lab a hash costs a hundred times what it costs on a processor, and whoever shares its two processors with
+    # many others may be silent for seconds.
     vote_interval = "500ms"
-    watchdog = "30s"
+    watchdog = "8s"
     hang_factor = 5
+    golden_runs = 2
+    golden_limit = 1800
 
     def __init__(self, kernel, initrd, append):
         self.name = "linux"

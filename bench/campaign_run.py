@@ -20,7 +20,6 @@ import campaign_outcome as outcome
 import campaign_space as space
 import lib
 
-GOLDEN_RUNS = 3
 MESSAGES_MAX = 1 << 20
 # What a replica says when it has committed a fault (lockstep/replica.c).
 COMMITTED = re.compile(r"\binjected\b")
@@ -236,17 +235,17 @@ def whole_memory(mebibytes):
 
 def good_end(ended, what, command):
     if ended.status is None:
-        raise RunError(f"{what} did not end: {shown(command)}")
+        raise RunError(f"{what} did not end: {shown(command)}\n{ended.messages[-2000:]}")
     if ended.status != 0 or not isinstance(ended.stats, dict) or outcome.interventions(ended.stats):
         raise RunError(f"{what}: status {ended.status}, {outcome.interventions(ended.stats)}: {shown(command)}\n"
                        f"{ended.messages[-2000:]}")
 
 
-def golden(setup, guest, replicas, limit):
-    """Runs the guest undisturbed, thrice. Errors: RunError, GuestError if its runs are not alike or not right."""
+def golden(setup, guest, replicas):
+    """Undisturbed runs of the guest. Errors: RunError, GuestError if they are not alike or not right."""
     command = command_of(setup, guest, replicas)
     walls, positions, tape, memory, reference = [], [], [], (), None
-    for _ in range(GOLDEN_RUNS):
+    for _ in range(guest.golden_runs):
         folder = tempfile.mkdtemp(prefix="tercet-campaign.")
         finders = []
 
@@ -255,7 +254,7 @@ def golden(setup, guest, replicas, limit):
             return finders[-1]
 
         try:
-            ended = run(command, files_of(setup, guest), folder, limit, find)
+            ended = run(command, files_of(setup, guest), folder, guest.golden_limit, meanwhile=find)
             good_end(ended, f"the golden run of {guest.name}/{replicas}", command)
             if finders[0].descriptor is not None:
                 memory = touched_ranges(finders[0].descriptor)
