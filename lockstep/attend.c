@@ -150,6 +150,8 @@ static result resync(struct replica *replica, unsigned donor, uint64_t vote, str
 	origin.memory = replica->peer_rams[donor].memory;
 	origin.table = replica->peers[donor].page_hashes;
 	TRY(vote_record_take(&replica->peers[donor], vote, record));
+	/* What is kept is compared with all of the memory next time: these pages are in no vote's list of changes. */
+	replica->checkpoint.valid = false;
 	TRY(resync_take(replica, &origin));
 	tell_position(replica);
 	follow_donor(replica, donor, record);

@@ -49,11 +49,14 @@ static struct digest memory_digest(struct replica *replica)
 /* A table that does not speak of its memory, on either side: then every page is looked at. */
 static void copy_all(struct replica *replica, const struct resync_origin *origin)
 {
-	for (uint64_t page = 0; page < ram_pages(&replica->ram); page++)
-		if (memcmp(ram_page(&replica->ram, page), origin->memory + page * RAM_PAGE_SIZE, RAM_PAGE_SIZE) != 0)
-			copy_page(replica, origin, page);
-		else
+	for (uint64_t page = 0; page < ram_pages(&replica->ram); page++) {
+		if (memcmp(ram_page(&replica->ram, page), origin->memory + page * RAM_PAGE_SIZE, RAM_PAGE_SIZE) == 0) {
 			(void)pagehash_replace(&replica->box.pages, page);
+			continue;
+		}
+		copy_page(replica, origin, page);
+		replica_statistics_of(replica)->pages_copied++;
+	}
 }
 
 static result take_memory(struct replica *replica, const struct resync_origin *origin)

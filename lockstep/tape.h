@@ -51,7 +51,7 @@ struct tape_reader {
 	uint64_t position; /* of the last entry */
 	bool ends;         /* there is nothing from offset `end` on, whatever `written` says */
 	uint64_t end;
-	uint64_t mended;   /* entries that were damaged in the first copy */
+	uint64_t mended;   /* looks at an entry that was damaged in the first copy */
 };
 
 /* Appends an entry; the caller has made sure that nobody still needs what it overwrites. Returns its size in

@@ -432,7 +432,7 @@ int main(void)
 	tcase_add_checked_fixture(two, setup_two, teardown);
 	tcase_add_loop_test(two, both_go_back, 0, 2);
 	tcase_add_loop_test(two, wrong_vote, 0, 2);
-	tcase_add_loop_test(two, again_and_again, 2, 4);
+	tcase_add_loop_test(two, again_and_again, 1, 4);
 	tcase_add_test(two, joins_a_lone_leader);
 	tcase_set_timeout(two, 60);
 	if (guest_machine_available("orders")) {
