@@ -317,22 +317,31 @@ result attend_verdict(struct replica *replica)
 
 /* --- complaints --- */
 
+/* Whether a complaint has had consequences. Where the tape is now known to end before what it was about, there may be
+ * some way to go yet: to where others found the same. */
+static bool answered(const struct replica *replica, uint32_t epoch)
+{
+	return replica->leave || replica->rejoined || replica->epoch != epoch ||
+	       (!replica->leads && replica->sources.tape.tape.ends);
+}
+
 result attend_complain(struct replica *replica, const char *why)
 {
 	struct control *own = replica->own.control;
 	uint32_t epoch = replica->epoch;
 
 	(void)snprintf(own->failure, sizeof(own->failure), "%s", why);
+	own->complaint_epoch = epoch;
 	own->complaint_position = replica->machine.position;
 	own->complaint_tape_at = attend_tape_at(replica);
 	atomic_store(&own->complaint, 1);
 	log_debug("complains at position %llu: %s", (unsigned long long)replica->machine.position, why);
 	attend_ring(replica);
-	while (!replica->leave && !replica->rejoined && replica->epoch == epoch) {
+	while (!answered(replica, epoch)) {
 		uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
 		TRY(attend(replica));
-		if (replica->leave || replica->rejoined || replica->epoch != epoch)
+		if (answered(replica, epoch))
 			break;
 		futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 	}

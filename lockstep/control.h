@@ -139,6 +139,7 @@ struct control {
 	_Atomic uint64_t held;               /* votes cast, while it stands still at the last of them; else 0 */
 	_Atomic uint64_t beats;              /* moves while the replica is alive */
 	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
+	uint32_t complaint_epoch; /* whose tape it is about */
 	uint64_t complaint_position;
 	uint64_t complaint_tape_at;
 	char failure[CONTROL_FAILURE_SIZE];

@@ -103,18 +103,22 @@ static struct leadership legacy_of(const struct supervisor *supervisor, const st
 {
 	struct leadership legacy = { .begin = LEADERSHIP_AT_TAPE_END };
 
+	uint64_t reached;
+
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
 		const struct control *control = supervisor->members[i].area.control;
 		uint64_t read = atomic_load(&control->tape_read);
-		uint64_t reached = checked_word_load(&control->reached, 0);
 
 		if (!supervisor->members[i].live)
 			continue;
+		reached = checked_word_load(&control->reached, 0);
 		legacy.tape_end = read > legacy.tape_end ? read : legacy.tape_end;
+		/* One that was let into a segment before its end was known may be ahead of who led. */
 		legacy.reached_end = reached > legacy.reached_end ? reached : legacy.reached_end;
 	}
 	legacy.tape_end = checked_word_load(&leader->area.control->tape_written, legacy.tape_end);
-	legacy.reached_end = checked_word_load(&leader->area.control->reached, legacy.reached_end);
+	reached = checked_word_load(&leader->area.control->reached, legacy.reached_end);
+	legacy.reached_end = reached > legacy.reached_end ? reached : legacy.reached_end;
 	return legacy;
 }
 
@@ -204,41 +208,54 @@ result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_
 	return OK;
 }
 
+/* Whether a live follower complains of the tape of the leader that is now; what it says of one before has been heard. */
+static bool complains(const struct supervisor *supervisor, unsigned replica)
+{
+	const struct control *control = supervisor->members[replica].area.control;
+
+	return supervisor->members[replica].live && replica != supervisor->leader &&
+	       atomic_load(&control->complaint) != 0 && control->complaint_epoch == supervisor->epoch;
+}
+
+/* How many complain of the same place on the tape as this one, and the furthest position at which one of them stands:
+ * an entry that is damaged is seen before its position is known, so they may stand at different ones. */
+static unsigned agreement(const struct supervisor *supervisor, unsigned replica, struct leadership *legacy)
+{
+	const struct control *one = supervisor->members[replica].area.control;
+	unsigned same = 0;
+
+	*legacy = (struct leadership){ .begin = LEADERSHIP_AT_TAPE_END, .tape_end = one->complaint_tape_at };
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		const struct control *other = supervisor->members[i].area.control;
+
+		if (!complains(supervisor, i) || other->complaint_tape_at != legacy->tape_end)
+			continue;
+		same++;
+		if (other->complaint_position > legacy->reached_end)
+			legacy->reached_end = other->complaint_position;
+	}
+	return same;
+}
+
 result repair_misled(struct supervisor *supervisor, bool *done)
 {
 	struct member *leader = &supervisor->members[supervisor->leader];
+	unsigned live = (unsigned)__builtin_popcount(repair_live_set(supervisor));
 	struct leadership legacy = { .begin = LEADERSHIP_AT_TAPE_END };
-	unsigned most = 0, live = 0, accuser = 0;
-	char why[256] = "";
+	unsigned accuser = 0;
+	char why[256];
 
 	*done = false;
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		const struct control *one = supervisor->members[i].area.control;
-		unsigned same = 0;
-
-		live += supervisor->members[i].live;
-		if (!supervisor->members[i].live || i == supervisor->leader || !atomic_load(&one->complaint))
-			continue;
-		for (unsigned j = 0; j < supervisor->replicas; j++) {
-			const struct control *other = supervisor->members[j].area.control;
-
-			same += supervisor->members[j].live && j != supervisor->leader &&
-				atomic_load(&other->complaint) != 0 &&
-				other->complaint_position == one->complaint_position &&
-				other->complaint_tape_at == one->complaint_tape_at;
-		}
-		if (same <= most)
-			continue;
-		most = same;
-		legacy.tape_end = one->complaint_tape_at;
-		legacy.reached_end = one->complaint_position;
-		accuser = i;
-		(void)snprintf(why, sizeof(why), "%.200s", one->failure);
-		log_make_plain(why);
-	}
-	if (2 * most <= live || !leader->live)
+	if (!leader->live)
+		return OK;
+	while (accuser < supervisor->replicas &&
+	       !(complains(supervisor, accuser) && 2 * agreement(supervisor, accuser, &legacy) > live))
+		accuser++;
+	if (accuser == supervisor->replicas)
 		return OK;
 	*done = true;
+	(void)snprintf(why, sizeof(why), "%.200s", supervisor->members[accuser].area.control->failure);
+	log_make_plain(why);
 	verdict_report_exits(supervisor, leader->index, accuser);
 	booking_fault(supervisor, leader->index, "misled", legacy.reached_end, why);
 	bury(supervisor, leader);

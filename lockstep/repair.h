@@ -22,7 +22,7 @@ must_check result repair_lose(struct supervisor *supervisor, struct member *memb
 /* The members in `minority` were outvoted at the vote at hand by those in `majority`. */
 must_check result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_t majority);
 
-/* More than half of the live replicas find that the leader's tape does not fit, all at the same place: then the
+/* More than half of the live replicas find that the leader's tape does not fit, all at the same place of it: then the
  * leader is the one that is wrong. `*done` tells whether that was so. */
 must_check result repair_misled(struct supervisor *supervisor, bool *done);
 

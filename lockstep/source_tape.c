@@ -205,7 +205,7 @@ static bool segment_open(struct source_tape *follower, const struct source_view 
 {
 	const struct supervisor_page *page = follower->links.supervisor;
 
-	return reached > view->position ||
+	return reached > view->position || (follower->tape.ends && view->position < follower->reached_end) ||
 	       (atomic_load_explicit(&page->probe, memory_order_acquire) == view->position && view->position > 0 &&
 		checked_word_load(&follower->leader->control->closed, 0) == view->position);
 }

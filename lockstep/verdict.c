@@ -63,7 +63,9 @@ static result hear_failure(struct supervisor *supervisor, struct member *member)
 /* One that cannot follow its leader: its vote will be against it. */
 static void hear_complaint(struct supervisor *supervisor, struct member *member)
 {
-	if (member->dissents || !member->live || member->index == supervisor->leader)
+	/* What was said of a leader before this one has been heard. */
+	if (member->dissents || !member->live || member->index == supervisor->leader ||
+	    member->area.control->complaint_epoch != supervisor->epoch)
 		return;
 	copy_reason(member);
 	member->dissents = true;
@@ -218,6 +220,22 @@ static result judge_disagreement(struct supervisor *supervisor, uint32_t voters)
 		    supervisor->verdicts);
 }
 
+/* Lets out what was voted, from one of the majority: all voted the same, but what one keeps for us may have been
+ * damaged since. */
+static result release_output(struct supervisor *supervisor, uint32_t majority, unsigned from)
+{
+	result r = commit_vote(&supervisor->commit, &supervisor->members[from].area, &supervisor->records[from]);
+
+	for (unsigned i = 0; i < supervisor->replicas && failed(r) && r.failure->status == STATUS_NO_MAJORITY; i++) {
+		if (!(majority >> i & 1) || i == from)
+			continue;
+		log_warning("replica %u: %s", from, r.failure->message);
+		from = i;
+		r = commit_vote(&supervisor->commit, &supervisor->members[i].area, &supervisor->records[i]);
+	}
+	return r;
+}
+
 /* Books a verdict with a majority: output leaves, replicas go on. */
 static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 {
@@ -225,7 +243,7 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 							       reference_in(supervisor, majority);
 	const struct vote_record *record = &supervisor->records[from];
 
-	TRY(commit_vote(&supervisor->commit, &supervisor->members[from].area, record));
+	TRY(release_output(supervisor, majority, from));
 	supervisor->verdicts++;
 	supervisor->agreed = record->ballot;
 	supervisor->waiting_since = 0;
