@@ -208,7 +208,7 @@ result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_
 	return OK;
 }
 
-/* Whether a live follower complains of the tape of the leader that is now; what it says of one before has been heard. */
+/* Whether a live follower complains of the present leader's tape: what it says of one before has been heard. */
 static bool complains(const struct supervisor *supervisor, unsigned replica)
 {
 	const struct control *control = supervisor->members[replica].area.control;

@@ -74,7 +74,7 @@ END_TEST
 
 static const struct place {
 	uint64_t position, tape;
-} places[] = { { 101, 480 }, { 100, 456 }, { 0, 0 } };
+} places[] = { { 101, 456 }, { 100, 456 }, { 0, 0 } };
 
 /* Complaints of different places are no majority. */
 START_TEST(differently_misled)
@@ -90,6 +90,37 @@ START_TEST(differently_misled)
 	/* Somebody must do something: a vote. */
 	must_succeed(repair_continue(supervisor));
 	ck_assert_uint_eq(atomic_load(&supervisor->page->vote_request), 1);
+}
+END_TEST
+
+/* A damaged entry is seen before its position is known: the tape ends where the one that came furthest stands. */
+START_TEST(misled_at_different_positions)
+{
+	const struct leadership *last;
+
+	supervised_stand(&supervised, 1, 100, 480);
+	supervised_stand(&supervised, 2, 107, 480);
+	supervised_complain(&supervised, 1);
+	supervised_complain(&supervised, 2);
+	judge_complaints(true);
+	last = &supervisor->page->leaderships[1];
+	ck_assert_uint_eq(last->begin, LEADERSHIP_AT_TAPE_END);
+	ck_assert_uint_eq(last->tape_end, 480);
+	ck_assert_uint_eq(last->reached_end, 107);
+}
+END_TEST
+
+/* What was said of the leader before is not held against the one that is now. */
+START_TEST(misled_once)
+{
+	supervised_stand(&supervised, 1, 100, 480);
+	supervised_stand(&supervised, 2, 100, 480);
+	supervised_complain(&supervised, 1);
+	supervised_complain(&supervised, 2);
+	judge_complaints(true);
+	judge_complaints(false);
+	must_succeed(verdict_bury_dead(supervisor));
+	ck_assert(!supervisor->members[1].dissents && !supervisor->members[2].dissents);
 }
 END_TEST
 
@@ -401,6 +432,8 @@ int main(int argc, char **argv)
 	supervised_be_replica(argc, argv);
 	tcase_add_checked_fixture(three, setup_three, teardown);
 	tcase_add_test(three, misled);
+	tcase_add_test(three, misled_at_different_positions);
+	tcase_add_test(three, misled_once);
 	tcase_add_loop_test(three, differently_misled, 0, (int)ARRAY_SIZE(places));
 	tcase_add_test(three, follower_lost);
 	tcase_add_loop_test(three, leader_lost, 0, 2);
