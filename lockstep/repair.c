@@ -349,7 +349,8 @@ result repair_rollback(struct supervisor *supervisor)
 	uint64_t vote = supervisor->verdicts - 1;
 	unsigned leader = supervisor->leader;
 
-	if (supervisor->replicas != 2 || supervisor->verdicts == 0 || follower == VOTE_REPLICAS_MAX)
+	if (supervisor->replicas != 2 || supervisor->verdicts == 0 || follower == VOTE_REPLICAS_MAX ||
+	    supervisor->repair.active)
 		return fail(STATUS_NO_MAJORITY,
 			    "no majority at vote %" PRIu64 ", and no earlier vote to go back to: nobody can tell which "
 			    "replica is right; the machine is stopped and nothing unvoted has left it",

@@ -285,6 +285,10 @@ static result judge_vote(struct supervisor *supervisor)
 		supervisor->tally.releases++;
 		return accept_vote(supervisor, voters);
 	}
+	if ((voters & (voters - 1)) == 0 && supervisor->members[supervisor->leader].dissents)
+		return fail(STATUS_NO_MAJORITY,
+			    "replica %u is the only one left, and what it votes is damaged: the machine is stopped",
+			    supervisor->leader);
 	verdict = vote_decide(ballots, voters);
 	supervisor->tally.votes[verdict.kind]++;
 	book_cause(supervisor, verdict.majority ? verdict.majority : voters);

@@ -120,7 +120,10 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 		return OK;
 	if (2 * ahead > live)
 		return repair_lose(supervisor, leader, "hung", "it does not come out of its guest, where others do");
-	return live == 2 && supervisor->replicas == 2 && !supervisor->repair.active ? repair_rollback(supervisor) : OK;
+	if (live != 2 || supervisor->repair.active)
+		return OK;
+	/* One of the two that are left is wrong, and nobody can tell which. */
+	return repair_rollback(supervisor);
 }
 
 result watch_look(struct supervisor *supervisor)

@@ -89,8 +89,8 @@ const char *options_help(void)
 	       "  --monitor PATH|none      the socket of its monitor (default: NAME.sock in /run/tercet, or in\n"
 	       "                           $XDG_RUNTIME_DIR/tercet for users)\n"
 	       "  --seed NUMBER            make the guest's random seed from this instead of the host's entropy\n"
-	       "  --inject SPEC            flip a bit: REPLICA:TARGET@POSITION, where TARGET is reg:NAME:BIT,\n"
-	       "                           mem:ADDRESS:BIT or device:NAME:BIT (up to 16 times)\n"
+	       "  --inject SPEC            damage a replica on purpose: REPLICA:TARGET@POSITION (up to 16 times);\n"
+	       "                           `tercet inject --list` names the targets\n"
 	       "  --verbose                say more\n";
 }
 
@@ -150,14 +150,13 @@ result options_duration(const char *option, const char *text, uint64_t *ns)
 
 static result parse_range(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ns)
 {
-	TRY(options_duration(option, text, ns));
-	if (*ns < least || *ns > most) {
-		const bool seconds = least >= NS_PER_S;
+	const bool whole = least >= NS_PER_MS;
 
+	TRY(options_duration(option, text, ns));
+	if (*ns < least || *ns > most)
 		return fail(STATUS_USAGE, "%s %s: give %llu%s to %llus", option, text,
-			    (unsigned long long)(least / (seconds ? NS_PER_S : NS_PER_US)), seconds ? "s" : "us",
+			    (unsigned long long)(least / (whole ? NS_PER_MS : NS_PER_US)), whole ? "ms" : "us",
 			    (unsigned long long)(most / NS_PER_S));
-	}
 	return OK;
 }
 
