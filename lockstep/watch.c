@@ -106,6 +106,7 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at) {
 		supervisor->stalled_at = reached;
 		supervisor->stalled_since = now;
+		supervisor->ahead_since = 0;
 		return OK;
 	}
 	if (now - supervisor->stalled_since < patience)
@@ -116,7 +117,12 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 		return OK;
 	}
 	ahead = ahead_of(supervisor, reached, &live);
-	if (ahead == 0 || now - supervisor->stalled_since < 2 * patience)
+	if (2 * ahead < live)
+		return OK;
+	if (supervisor->ahead_since == 0)
+		supervisor->ahead_since = now;
+	/* It began earlier than they did, and has had as long as they needed; on a busy host that may not be enough. */
+	if (now - supervisor->ahead_since < patience)
 		return OK;
 	if (2 * ahead > live)
 		return repair_lose(supervisor, leader, "hung", "it does not come out of its guest, where others do");

@@ -22,7 +22,7 @@ TOUR = [
     ("segment", "follower", "reg:gs.base:20", MASKABLE),
     ("system register", "leader", "reg:lstar:17", MASKABLE),
     ("control register", "follower", "cr3:13", MASKABLE),
-    ("descriptor table", "follower", "reg:idt_base:14", MASKABLE),
+    ("descriptor table", "follower", "reg:idtr.base:14", MASKABLE),
     ("debug register", "follower", "reg:dr0:3", MASKABLE),
     ("SSE register", "follower", "fpu:xmm3:70", MASKABLE),
     ("data", "follower", None, CERTAIN),

@@ -205,6 +205,13 @@ static void inside_for(uint64_t quarters)
 	supervisor->stalled_since = clock_monotonic_ns() - quarters * (supervised.options.watchdog / 4);
 }
 
+/* And most of its followers have been out of there for one of these quarters. */
+static void ahead_for_one(void)
+{
+	ck_assert_uint_ne(supervisor->ahead_since, 0);
+	supervisor->ahead_since -= supervised.options.watchdog / 4;
+}
+
 static uint64_t probe(void)
 {
 	return atomic_load(&supervisor->page->probe);
@@ -234,7 +241,10 @@ START_TEST(stuck)
 	inside_for(1);
 	must_succeed(watch_look(supervisor));
 	must_live(0);
-	inside_for(2);
+	inside_for(100);
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	ahead_for_one();
 	must_succeed(watch_look(supervisor));
 	must_be_lost(0, "it does not come out of its guest, where others do");
 	ck_assert_uint_eq(supervisor->leader, 1);
@@ -286,6 +296,9 @@ START_TEST(stuck_of_two)
 	atomic_store(&supervisor->page->probe, 100);
 	supervised_stand(&supervised, 1, 101, 0);
 	inside_for(2);
+	must_succeed(watch_look(supervisor));
+	ck_assert(!supervisor->repair.active);
+	ahead_for_one();
 	must_succeed(watch_look(supervisor));
 	ck_assert(supervisor->repair.active);
 	ck_assert(supervisor->repair.rollback);
