@@ -20,3 +20,11 @@ $(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_T
 .PHONY: check-unit
 check-unit: $(UNIT_PROGRAMS)
 	$(Q)tests/unit/run $^
+
+# Hostile replicas: tercet, with two of its functions replaced (tests/fault/hostile.c). tests/fault/run runs it.
+HOSTILE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fault/*.c))
+$(BUILD)/tests/fault/hostile: $(HOSTILE_OBJECTS) $(filter-out $(BUILD)/manage/main.o,$(OBJECTS))
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=vote_record_crc,--wrap=tape_write -o $@ $^ $(LDLIBS)
+
+-include $(HOSTILE_OBJECTS:.o=.d)
