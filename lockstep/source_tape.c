@@ -26,6 +26,9 @@ static bool must_leave(const struct source_tape *follower)
 
 static uint64_t leader_reached(struct source_tape *follower)
 {
+	/* What a dead leader's own word says no longer counts. */
+	if (follower->tape.ends)
+		return follower->reached_end;
 	follower->reached = checked_word_load(&follower->leader->control->reached, follower->reached);
 	return follower->reached;
 }
@@ -139,7 +142,7 @@ static result tape_source_time(struct source *source, const struct source_view *
 		}
 		if (disturbed(follower, view, input))
 			return OK;
-		if (there || reached > view->position)
+		if (!follower->tape.blind && (there || reached > view->position))
 			return fail(STATUS_NO_MAJORITY,
 				    "this replica reads the clock at position %llu and its leader did not: they have "
 				    "diverged",
@@ -205,9 +208,19 @@ static bool segment_open(struct source_tape *follower, const struct source_view 
 {
 	const struct supervisor_page *page = follower->links.supervisor;
 
-	return reached > view->position || (follower->tape.ends && view->position < follower->reached_end) ||
+	return reached > view->position ||
 	       (atomic_load_explicit(&page->probe, memory_order_acquire) == view->position && view->position > 0 &&
 		checked_word_load(&follower->leader->control->closed, 0) == view->position);
+}
+
+/* The logs of what was not voted on are only so long; a leader that is well sees to a vote long before. */
+static result check_vote_is_due(const struct source_view *view)
+{
+	if (view->exits_unvoted < CONTROL_EXIT_LOG && view->output_pending < CONTROL_OUTBOX_SIZE / 2)
+		return OK;
+	return fail(STATUS_NO_MAJORITY,
+		    "the leader asks for no vote, %llu exits and %llu bytes of output after the last one",
+		    (unsigned long long)view->exits_unvoted, (unsigned long long)view->output_pending);
 }
 
 static result tape_source_next(struct source *source, const struct source_view *view, struct input *input)
@@ -232,7 +245,13 @@ static result tape_source_next(struct source *source, const struct source_view *
 		}
 		if (disturbed(follower, view, input))
 			return OK;
+		/* Whether there is something for this position will be known once its leader has written again. */
+		if (follower->tape.blind) {
+			wait_for_leader(follower, reached, written, &patience);
+			continue;
+		}
 		if (open && !view->must_wait && !view->ended) {
+			TRY(check_vote_is_due(view));
 			if (reached > view->position && reached - view->position > statistics->lag_max)
 				statistics->lag_max = reached - view->position;
 			input->kind = INPUT_CLOSED;

@@ -6,6 +6,8 @@
 #include "base/checked_word.h"
 
 enum { CRC_SIZE = 4, ENTRY_MAX = TAPE_HEADER_SIZE + TAPE_PAYLOAD_MAX };
+/* No checked word has this value. */
+#define DAMAGED UINT64_MAX
 
 struct kind_info {
 	const char *name;
@@ -80,12 +82,11 @@ static result read_entry(const struct ring *ring, const struct tape_reader *read
 
 result tape_peek(struct tape_reader *reader, struct tape_entry *entry, bool *there)
 {
-	uint64_t written = checked_word_load(reader->written, reader->at);
+	uint64_t written = reader->ends ? reader->end : checked_word_load(reader->written, DAMAGED);
 
 	*there = false;
-	if (reader->ends && written > reader->end)
-		written = reader->end;
-	if (written == reader->at)
+	reader->blind = written == DAMAGED;
+	if (reader->blind || written == reader->at || (reader->ends && written < reader->at))
 		return OK;
 	if (written < reader->at || written - reader->at > reader->ring.size)
 		return fail(STATUS_FAILED, "the tape was overrun: %llu bytes are written, %llu are read",

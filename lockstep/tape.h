@@ -49,8 +49,9 @@ struct tape_reader {
 	const _Atomic uint64_t *written; /* a checked word */
 	uint64_t at;
 	uint64_t position; /* of the last entry */
-	bool ends;         /* there is nothing from offset `end` on, whatever `written` says */
+	bool ends;         /* there is nothing from offset `end` on, and all before it is there: `written` is void */
 	uint64_t end;
+	bool blind;        /* at the last look `written` was damaged: nobody knows what is there */
 	uint64_t mended;   /* looks at an entry that was damaged in the first copy */
 };
 
@@ -59,7 +60,8 @@ struct tape_reader {
 uint64_t tape_write(struct tape_writer *writer, enum tape_kind kind, uint64_t position, const void *payload,
 		    uint16_t length);
 
-/* Looks at the next entry without consuming it; `*there` is false if there is none yet.
+/* Looks at the next entry without consuming it; `*there` is false if there is none yet, or if that cannot be told
+ * (reader->blind).
  * Errors: damaged in both copies (CRC), overrun by the writer, of an unknown kind, of a wrong length, out of order. */
 must_check result tape_peek(struct tape_reader *reader, struct tape_entry *entry, bool *there);
 
