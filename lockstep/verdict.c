@@ -2,6 +2,7 @@
 #include "lockstep/verdict.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -131,6 +132,19 @@ static bool all_voted(struct supervisor *supervisor)
 	return any && all;
 }
 
+/* What a replica votes: its digests, and what its record says in plain numbers. The digest of the exits covers these
+ * too, but a replica that gave the right digest beside wrong numbers would be believed. */
+static struct vote_ballot ballot_of(struct supervisor *supervisor, const struct vote_record *record)
+{
+	struct vote_ballot ballot = record->ballot;
+	const size_t facts = offsetof(struct vote_record, ballot);
+
+	_Static_assert(VOTE_EXITS == 0, "the digest of the exits stands right behind the facts");
+	ballot.digests[VOTE_EXITS] = digest_of(&supervisor->digests, DIGEST_EXITS, record->number, record,
+					       facts + sizeof(record->ballot.digests[VOTE_EXITS]));
+	return ballot;
+}
+
 /* Copies the ballots. One that is missing or damaged counts as a vote against everybody. */
 static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballot *ballots)
 {
@@ -155,7 +169,7 @@ static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballo
 			memset(&ballots[i], 0xD0 + (int)i, sizeof(ballots[i]));
 			continue;
 		}
-		ballots[i] = supervisor->records[i].ballot;
+		ballots[i] = ballot_of(supervisor, &supervisor->records[i]);
 		supervisor->care[i].core = (int)supervisor->records[i].core;
 	}
 	return voters;
