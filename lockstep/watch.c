@@ -16,6 +16,8 @@ enum { LOOK_PART = 32 };
 #define LOOK_MAX_NS (100 * NS_PER_MS)
 /* A replica that boots reads files and makes a machine, which takes as long as the host takes. */
 #define BOOT_NS (60 * NS_PER_S)
+/* So fast, in bytes/s, memory is taken over at least. */
+#define TAKE_RATE (UINT64_C(32) << 20)
 /* A ballot is owed when others have cast theirs; a slow replica may be so many watchdog's times behind. */
 enum { BALLOT_TIMES = 2 };
 
@@ -57,6 +59,32 @@ static result look_at(struct supervisor *supervisor, struct member *member, uint
 	return repair_lose(supervisor, member, "hung", "no sign of life within the watchdog's time");
 }
 
+/* Whether the leader has voted, and most of all have not, though they are alive. Of two replicas one is most. */
+static bool most_followers_owe(const struct supervisor *supervisor)
+{
+	unsigned live = 0, owe = 0;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		live += supervisor->members[i].live;
+		owe += supervisor->members[i].live && !verdict_has_voted(supervisor, &supervisor->members[i]);
+	}
+	return verdict_has_voted(supervisor, &supervisor->members[supervisor->leader]) &&
+	       (2 * owe > live || (supervisor->replicas == 2 && live == 2 && owe == 1));
+}
+
+/* Who is to take over a state, and shows signs of life alone, would hold up its donor for ever. */
+static result look_at_orders(struct supervisor *supervisor, uint64_t now)
+{
+	uint64_t patience = BALLOT_TIMES * supervisor->options->watchdog +
+			    supervisor->options->memory / TAKE_RATE * NS_PER_S;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->care[i].phase == CARE_ORDERED && now - supervisor->care[i].since > patience)
+			TRY(repair_lose(supervisor, &supervisor->members[i], "hung",
+					"it does not take over the state that it was told to"));
+	return OK;
+}
+
 /* Those who owe their ballot hold up everybody. */
 static result look_at_ballots(struct supervisor *supervisor, uint64_t now)
 {
@@ -67,6 +95,12 @@ static result look_at_ballots(struct supervisor *supervisor, uint64_t now)
 	    now - supervisor->waiting_since < BALLOT_TIMES * supervisor->options->watchdog)
 		return OK;
 	supervisor->waiting_since = 0;
+	/* Followers vote where their leader lets them know that there is a vote. */
+	if (most_followers_owe(supervisor))
+		return supervisor->replicas == 2 ?
+			       repair_rollback(supervisor) :
+			       repair_lose(supervisor, &supervisor->members[supervisor->leader], "hung",
+					   "its followers do not get to its vote");
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (supervisor->members[i].live && !verdict_has_voted(supervisor, &supervisor->members[i]))
 			TRY(repair_lose(supervisor, &supervisor->members[i], "hung",
@@ -139,6 +173,7 @@ result watch_look(struct supervisor *supervisor)
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (supervisor->members[i].pid != 0)
 			TRY(look_at(supervisor, &supervisor->members[i], now));
+	TRY(look_at_orders(supervisor, now));
 	TRY(look_at_ballots(supervisor, now));
 	return look_at_leader(supervisor, now);
 }
