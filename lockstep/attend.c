@@ -108,8 +108,9 @@ static void follow_leaderships(struct replica *replica)
 			if (!source_tape_exhausted(&replica->sources.tape, replica->machine.position))
 				return;
 		}
-		enter_epoch(replica, replica->epoch + 1);
+		/* In this order: who sees the epoch sees how far its tape was read. */
 		follow(replica, next.leader, next.tape_base);
+		enter_epoch(replica, replica->epoch + 1);
 	}
 }
 
@@ -307,6 +308,9 @@ result attend_verdict(struct replica *replica)
 			if (may_go_on(replica) || replica->leave)
 				break;
 			tell_held(replica);
+			/* Followers wait for what this says: should a bit of it flip, it is written again. */
+			if (replica->leads)
+				checked_word_store(&replica->own.control->tape_written, attend_tape_at(replica));
 			futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 		}
 		atomic_store(&replica->own.control->held, 0);
@@ -317,17 +321,21 @@ result attend_verdict(struct replica *replica)
 
 /* --- complaints --- */
 
-/* Whether a complaint has had consequences. Where the tape is now known to end before what it was about, there may be
- * some way to go yet: to where others found the same. */
-static bool answered(const struct replica *replica, uint32_t epoch)
+/* Whether a complaint has had consequences. Where the tape is now known to end elsewhere, there may be some way to go
+ * yet: to where others found the same. */
+static bool answered(const struct replica *replica, uint32_t epoch, const struct source_tape *before)
 {
+	const struct source_tape *now = &replica->sources.tape;
+
 	return replica->leave || replica->rejoined || replica->epoch != epoch ||
-	       (!replica->leads && replica->sources.tape.tape.ends);
+	       now->tape.ends != before->tape.ends || now->tape.end != before->tape.end ||
+	       now->reached_end != before->reached_end;
 }
 
 result attend_complain(struct replica *replica, const char *why)
 {
 	struct control *own = replica->own.control;
+	const struct source_tape before = replica->sources.tape;
 	uint32_t epoch = replica->epoch;
 
 	(void)snprintf(own->failure, sizeof(own->failure), "%s", why);
@@ -337,11 +345,11 @@ result attend_complain(struct replica *replica, const char *why)
 	atomic_store(&own->complaint, 1);
 	log_debug("complains at position %llu: %s", (unsigned long long)replica->machine.position, why);
 	attend_ring(replica);
-	while (!answered(replica, epoch)) {
+	while (!answered(replica, epoch, &before)) {
 		uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
 		TRY(attend(replica));
-		if (answered(replica, epoch))
+		if (answered(replica, epoch, &before))
 			break;
 		futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 	}

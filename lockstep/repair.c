@@ -12,12 +12,15 @@
 #include "lockstep/booking.h"
 #include "lockstep/event.h"
 #include "lockstep/leadership.h"
+#include "lockstep/tape.h"
 #include "lockstep/verdict.h"
 
 /* So many new processes in a row that do not become part of the machine, and a replica is given up. */
 enum { FAILURES_MAX = 5, ROLLBACKS_MAX = 2 };
 /* A vote that somebody waits for is asked for again after this time. */
 #define REQUEST_NS (20 * NS_PER_MS)
+/* Followers that were seen at some position are this much farther at most when they hear that their leader is dead. */
+enum { LEGACY_SLACK = 256 };
 
 uint32_t repair_live_set(const struct supervisor *supervisor)
 {
@@ -98,27 +101,58 @@ static void change_leader(struct supervisor *supervisor, unsigned to, struct lea
 		   leadership.begin == LEADERSHIP_AT_VOTE ? supervisor->agreed_position : leadership.reached_end);
 }
 
-/* What a replica that has died left on its tape. Where that is not readable, its followers know how far it went. */
+/* Positions at which a machine can be, at most: the logs of what was not voted on are only so long. */
+static uint64_t position_max(const struct supervisor *supervisor)
+{
+	return supervisor->agreed_position + CONTROL_EXIT_LOG;
+}
+
+/* Goes on on a dead leader's tape from where a follower is, as far as it can be read. */
+static void read_legacy(const struct supervisor *supervisor, const struct member *leader,
+			const struct control *follower, struct leadership *legacy)
+{
+	/* In this order: what it reads next is of this position or a later one. What is on the tape since an earlier
+	 * round is of earlier ones. */
+	uint64_t reached = checked_word_load(&follower->reached, 0);
+	uint64_t base = supervisor->page->leaderships[supervisor->epoch % CONTROL_LEADERSHIPS].tape_base;
+	bool follows = atomic_load(&follower->epoch) == supervisor->epoch;
+	struct tape_reader reader = {
+		.ring = leader->area.tape,
+		.mirror = leader->area.tape_mirror,
+		.at = follows ? atomic_load(&follower->tape_read) : base,
+		.position = reached,
+		.ends = true,
+	};
+	bool there = true;
+
+	reader.end = reader.at + CONTROL_TAPE_SIZE / 2;
+	while (there) {
+		struct tape_entry entry;
+
+		if (failed(tape_peek(&reader, &entry, &there)) || !there || entry.position > position_max(supervisor))
+			break;
+		tape_consume(&reader, &entry);
+	}
+	legacy->tape_end = reader.at > legacy->tape_end ? reader.at : legacy->tape_end;
+	legacy->reached_end = reader.position > legacy->reached_end ? reader.position : legacy->reached_end;
+}
+
+/*
+ * What a leader that has died left on its tape, and how far it went. Its own words are believed where they can be
+ * true. Where not, its followers go on until they want an input that is not there: then they say so (amend_legacy).
+ */
 static struct leadership legacy_of(const struct supervisor *supervisor, const struct member *leader)
 {
 	struct leadership legacy = { .begin = LEADERSHIP_AT_TAPE_END };
+	uint64_t reached = checked_word_load(&leader->area.control->reached, 0);
 
-	uint64_t reached;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		const struct control *control = supervisor->members[i].area.control;
-		uint64_t read = atomic_load(&control->tape_read);
-
-		if (!supervisor->members[i].live)
-			continue;
-		reached = checked_word_load(&control->reached, 0);
-		legacy.tape_end = read > legacy.tape_end ? read : legacy.tape_end;
-		/* One that was let into a segment before its end was known may be ahead of who led. */
-		legacy.reached_end = reached > legacy.reached_end ? reached : legacy.reached_end;
-	}
-	legacy.tape_end = checked_word_load(&leader->area.control->tape_written, legacy.tape_end);
-	reached = checked_word_load(&leader->area.control->reached, legacy.reached_end);
-	legacy.reached_end = reached > legacy.reached_end ? reached : legacy.reached_end;
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live)
+			read_legacy(supervisor, leader, supervisor->members[i].area.control, &legacy);
+	if (reached >= legacy.reached_end && reached <= position_max(supervisor))
+		legacy.reached_end = reached;
+	else
+		legacy.reached_end += LEGACY_SLACK;
 	return legacy;
 }
 
@@ -175,6 +209,9 @@ result repair_lose(struct supervisor *supervisor, struct member *member, const c
 	if (member->index == supervisor->leader) {
 		unsigned to = successor(supervisor, UINT32_MAX);
 
+		/* What they said of it is of no account any more. */
+		for (unsigned i = 0; i < supervisor->replicas; i++)
+			supervisor->members[i].dissents = false;
 		change_leader(supervisor, to, legacy_of(supervisor, member));
 	}
 	verdict_tell(supervisor);
@@ -208,18 +245,20 @@ result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_
 	return OK;
 }
 
-/* Whether a live follower complains of the present leader's tape: what it says of one before has been heard. */
-static bool complains(const struct supervisor *supervisor, unsigned replica)
+/* Whether a live follower complains of the tape of the leadership `epoch`: the present one, or one that is over. */
+static bool complains(const struct supervisor *supervisor, unsigned replica, uint32_t epoch)
 {
 	const struct control *control = supervisor->members[replica].area.control;
 
-	return supervisor->members[replica].live && replica != supervisor->leader &&
-	       atomic_load(&control->complaint) != 0 && control->complaint_epoch == supervisor->epoch;
+	return supervisor->members[replica].live &&
+	       (epoch != supervisor->epoch || replica != supervisor->leader) &&
+	       atomic_load(&control->complaint) != 0 && control->complaint_epoch == epoch;
 }
 
 /* How many complain of the same place on the tape as this one, and the furthest position at which one of them stands:
  * an entry that is damaged is seen before its position is known, so they may stand at different ones. */
-static unsigned agreement(const struct supervisor *supervisor, unsigned replica, struct leadership *legacy)
+static unsigned agreement(const struct supervisor *supervisor, unsigned replica, uint32_t epoch,
+			  struct leadership *legacy)
 {
 	const struct control *one = supervisor->members[replica].area.control;
 	unsigned same = 0;
@@ -227,14 +266,34 @@ static unsigned agreement(const struct supervisor *supervisor, unsigned replica,
 	*legacy = (struct leadership){ .begin = LEADERSHIP_AT_TAPE_END, .tape_end = one->complaint_tape_at };
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
 		const struct control *other = supervisor->members[i].area.control;
+		const uint64_t position = other->complaint_position;
 
-		if (!complains(supervisor, i) || other->complaint_tape_at != legacy->tape_end)
+		if (!complains(supervisor, i, epoch) || other->complaint_tape_at != legacy->tape_end)
 			continue;
 		same++;
-		if (other->complaint_position > legacy->reached_end)
-			legacy->reached_end = other->complaint_position;
+		legacy->reached_end = position > legacy->reached_end ? position : legacy->reached_end;
 	}
 	return same;
+}
+
+/* The new leader and most others cannot go to the end of the old one's tape: it ends where they are. */
+static void amend_legacy(struct supervisor *supervisor)
+{
+	struct leadership *given = &supervisor->page->leaderships[supervisor->epoch % CONTROL_LEADERSHIPS];
+	unsigned live = (unsigned)__builtin_popcount(repair_live_set(supervisor));
+	unsigned leader = supervisor->leader;
+	uint32_t epoch = supervisor->epoch - 1;
+	struct leadership legacy;
+
+	if (supervisor->epoch == 0 || given->begin != LEADERSHIP_AT_TAPE_END || !complains(supervisor, leader, epoch) ||
+	    2 * agreement(supervisor, leader, epoch, &legacy) <= live ||
+	    (given->tape_end == legacy.tape_end && given->reached_end == legacy.reached_end))
+		return;
+	log_debug("the tape of the leader before ends at byte %" PRIu64 ", position %" PRIu64, legacy.tape_end,
+		  legacy.reached_end);
+	given->tape_end = legacy.tape_end;
+	given->reached_end = legacy.reached_end;
+	call_all(supervisor);
 }
 
 result repair_misled(struct supervisor *supervisor, bool *done)
@@ -246,10 +305,12 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 	char why[256];
 
 	*done = false;
+	amend_legacy(supervisor);
 	if (!leader->live)
 		return OK;
 	while (accuser < supervisor->replicas &&
-	       !(complains(supervisor, accuser) && 2 * agreement(supervisor, accuser, &legacy) > live))
+	       !(complains(supervisor, accuser, supervisor->epoch) &&
+		 2 * agreement(supervisor, accuser, supervisor->epoch, &legacy) > live))
 		accuser++;
 	if (accuser == supervisor->replicas)
 		return OK;
