@@ -331,10 +331,10 @@ START_TEST(not_healed)
 	supervised_obey(&supervised, 2, _i == 0 ? 1 : 0);
 	if (_i == 1)
 		record->position++;
-	if (_i == 2)
+	if (_i == 2) {
 		record->number++;
-	if (_i == 2)
 		record->crc = vote_record_crc(record);
+	}
 	must_succeed(repair_continue(supervisor));
 	ck_assert_int_ne(supervisor->care[2].phase, CARE_LIVE);
 	ck_assert_uint_eq(supervisor->care[2].failures, 1);
