@@ -91,8 +91,10 @@ static result look_at_ballots(struct supervisor *supervisor, uint64_t now)
 	/* While one is copied it votes no further. */
 	if (supervisor->repair.active)
 		supervisor->waiting_since = 0;
+	/* A follower begins a segment when its leader has come out of it, and is inside as long. */
 	if (supervisor->waiting_since == 0 ||
-	    now - supervisor->waiting_since < BALLOT_TIMES * supervisor->options->watchdog)
+	    now - supervisor->waiting_since <
+		    BALLOT_TIMES * (supervisor->options->watchdog + supervisor->longest_segment))
 		return OK;
 	supervisor->waiting_since = 0;
 	/* Followers vote where their leader lets them know that there is a vote. */
@@ -136,14 +138,18 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	uint64_t patience = supervisor->options->watchdog / STALL_PART;
 	unsigned live, ahead;
 
-	if (supervisor->replicas == 1 || !leader->live || reached == 0 ||
-	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at) {
+	if (supervisor->replicas == 1 || !leader->live || atomic_load(&control->state) != REPLICA_RUNNING ||
+	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at ||
+	    supervisor->stalled_since == 0) {
 		supervisor->stalled_at = reached;
 		supervisor->stalled_since = now;
 		supervisor->ahead_since = 0;
 		return OK;
 	}
-	if (now - supervisor->stalled_since < patience)
+	if (now - supervisor->stalled_since > supervisor->longest_segment)
+		supervisor->longest_segment = now - supervisor->stalled_since;
+	/* Before the first exit nobody can tell whether inputs are complete. */
+	if (now - supervisor->stalled_since < patience || reached == 0)
 		return OK;
 	if (atomic_load(&supervisor->page->probe) != reached) {
 		atomic_store(&supervisor->page->probe, reached);
