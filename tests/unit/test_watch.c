@@ -159,7 +159,7 @@ START_TEST(owed_ballots)
 	owe(1);
 	must_succeed(watch_look(supervisor));
 	must_live(2);
-	owe(2);
+	owe(3);
 	must_succeed(watch_look(supervisor));
 	must_be_lost(2, "it owes its ballot for too long");
 	must_live(0);
@@ -184,7 +184,7 @@ START_TEST(leader_owes)
 	supervised_vote(&supervised, 1, 0);
 	supervised_vote(&supervised, 2, 0);
 	must_succeed(verdict_judge(supervisor));
-	owe(2);
+	owe(3);
 	must_succeed(watch_look(supervisor));
 	must_be_lost(0, "it owes its ballot for too long");
 	ck_assert_uint_eq(supervisor->leader, 1);
