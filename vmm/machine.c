@@ -394,6 +394,8 @@ result machine_prepare(struct machine *machine)
 		/* With an event staged in the VMCB the window would open before VMRUN has delivered it, and what is
 		 * injected then takes its place: the interrupt waits for the next exit. */
 		run->request_interrupt_window = !(machine->in_shim && trap_shim_event_staged(&machine->shim));
+		/* A halted guest is entered only where it can wake: the window opens at once, behind its HLT. */
+		machine->halted = false;
 		return OK;
 	}
 	uint8_t vector = board_interrupt_acknowledge(machine->board);
