@@ -27,12 +27,9 @@ void attend_ring(const struct replica *replica)
 
 void attend_beat(const struct replica *replica)
 {
-	_Atomic uint64_t *beats = &replica->own.control->beats;
-
 	/* Others wait for this one: should a bit of it flip, it is written again. */
 	atomic_store_explicit(&replica->own.control->epoch, replica->epoch, memory_order_relaxed);
-	/* Nobody else writes it. */
-	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
+	control_beat(replica->own.control);
 }
 
 /* --- leaderships --- */

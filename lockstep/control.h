@@ -236,6 +236,9 @@ void area_unmap(struct area *area);
 void area_init(struct area *area);
 must_check result area_check(const struct area *area, unsigned replica);
 
+/* Tells the supervisor that the replica that owns this page is alive. */
+void control_beat(struct control *control);
+
 /* Maps the supervisor's page; only the supervisor maps it writable. Whoever did not make it must check it. */
 must_check result supervisor_page_map(struct supervisor_page **page, int fd, bool writable);
 must_check result supervisor_page_check(const struct supervisor_page *page);

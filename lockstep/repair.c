@@ -53,14 +53,9 @@ static void set_phase(struct supervisor *supervisor, unsigned replica, enum care
 /* Looks at once, wherever it is: asleep, or inside its guest. */
 static void call(struct supervisor *supervisor, unsigned replica)
 {
-	const struct member *member = &supervisor->members[replica];
-
-	atomic_fetch_add(&supervisor->page->attention[replica], 1);
-	futex_signal(&supervisor->page->sequence);
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		futex_wake(&supervisor->members[i].area.control->sequence);
-	if (member->pid != 0)
-		(void)kill(member->pid, SIGUSR1);
+	verdict_wake(supervisor, replica);
+	if (supervisor->members[replica].pid != 0)
+		(void)kill(supervisor->members[replica].pid, SIGUSR1);
 }
 
 static void call_all(struct supervisor *supervisor)
@@ -156,6 +151,15 @@ static struct leadership legacy_of(const struct supervisor *supervisor, const st
 	return legacy;
 }
 
+/* A leader that is no more is followed by another, where its tape ends. */
+static void succeed(struct supervisor *supervisor, struct leadership legacy)
+{
+	/* What they said of the old one is of no account any more. */
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		supervisor->members[i].dissents = false;
+	change_leader(supervisor, successor(supervisor, UINT32_MAX), legacy);
+}
+
 /* --- members that are lost --- */
 
 static void cancel_repair(struct supervisor *supervisor)
@@ -206,14 +210,8 @@ result repair_lose(struct supervisor *supervisor, struct member *member, const c
 	if (repair_live_set(supervisor) == 0)
 		return fail(STATUS_NO_MAJORITY, "no replica is left (the last one, %u: %s): the machine is stopped",
 			    member->index, why);
-	if (member->index == supervisor->leader) {
-		unsigned to = successor(supervisor, UINT32_MAX);
-
-		/* What they said of it is of no account any more. */
-		for (unsigned i = 0; i < supervisor->replicas; i++)
-			supervisor->members[i].dissents = false;
-		change_leader(supervisor, to, legacy_of(supervisor, member));
-	}
+	if (member->index == supervisor->leader)
+		succeed(supervisor, legacy_of(supervisor, member));
 	verdict_tell(supervisor);
 	return OK;
 }
@@ -320,9 +318,7 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 	verdict_report_exits(supervisor, leader->index, accuser);
 	booking_fault(supervisor, leader->index, "misled", legacy.reached_end, why);
 	bury(supervisor, leader);
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		supervisor->members[i].dissents = false;
-	change_leader(supervisor, successor(supervisor, UINT32_MAX), legacy);
+	succeed(supervisor, legacy);
 	verdict_tell(supervisor);
 	return OK;
 }

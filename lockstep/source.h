@@ -73,9 +73,6 @@ struct source_links {
 /* Whether the supervisor has something to say to this replica. */
 bool source_attention(const struct source_links *links);
 
-/* Tells the supervisor that this replica is alive. */
-void source_beat(const struct source_links *links);
-
 struct source_live {
 	struct source source; /* first */
 	struct source_links links;

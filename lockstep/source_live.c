@@ -100,7 +100,7 @@ static void wait_for_tape(struct source_live *live, const struct source_view *vi
 		const _Atomic uint32_t *word = &live->links.supervisor->sequence;
 
 		republish(live, view);
-		source_beat(&live->links);
+		control_beat(live->links.own->control);
 		wake_followers(live, view->position, true);
 		futex_wait(word, atomic_load(word), ROOM_LOOK_NS);
 	}
@@ -199,7 +199,7 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 	if (view->position > live->voted_position && live->next_vote < until)
 		until = live->next_vote;
 	republish(live, view);
-	source_beat(&live->links);
+	control_beat(live->links.own->control);
 	/* Followers have nothing else to wait for now. */
 	wake_followers(live, view->position, true);
 	if (until > begin)
@@ -275,12 +275,4 @@ bool source_attention(const struct source_links *links)
 {
 	return atomic_load_explicit(&links->supervisor->attention[links->index], memory_order_acquire) !=
 	       *links->attention_seen;
-}
-
-void source_beat(const struct source_links *links)
-{
-	_Atomic uint64_t *beats = &links->own->control->beats;
-
-	/* Nobody else writes it. */
-	atomic_store_explicit(beats, atomic_load_explicit(beats, memory_order_relaxed) + 1, memory_order_relaxed);
 }

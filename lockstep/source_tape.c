@@ -46,7 +46,7 @@ static void wait_for_leader(struct source_tape *follower, uint64_t reached, uint
 	uint32_t sequence = atomic_load(&leader->sequence);
 	uint64_t begin = clock_monotonic_ns();
 
-	source_beat(&follower->links);
+	control_beat(own);
 	/* Should a bit of it have flipped, the leader would wait for us. */
 	atomic_store_explicit(&own->tape_read, follower->tape.at, memory_order_release);
 	atomic_store(&own->wake_at, reached + follower->wake_distance);

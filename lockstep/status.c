@@ -5,6 +5,7 @@
 #include "lockstep/repair.h"
 #include "lockstep/supervisor.h"
 #include "lockstep/supervisor_state.h"
+#include "lockstep/verdict.h"
 
 static void put(json_t *object, const char *key, uint64_t value)
 {
@@ -123,9 +124,6 @@ result supervisor_inject(struct supervisor *supervisor, const struct inject_faul
 		return fail(STATUS_FAILED, "replica %u has not taken the fault before this one yet", replica);
 	injection->fault = *fault;
 	atomic_store(&injection->serial, serial + 1);
-	atomic_fetch_add(&supervisor->page->attention[replica], 1);
-	futex_signal(&supervisor->page->sequence);
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		futex_wake(&supervisor->members[i].area.control->sequence);
+	verdict_wake(supervisor, replica);
 	return OK;
 }

@@ -25,16 +25,29 @@ void verdict_tell(struct supervisor *supervisor)
 	futex_signal(&page->sequence);
 }
 
-void verdict_report_exits(struct supervisor *supervisor, unsigned suspect, unsigned reference)
+void verdict_wake(struct supervisor *supervisor, unsigned replica)
 {
-	const struct report_side one = { .replica = suspect, .area = &supervisor->members[suspect].area };
-	const struct report_side other = { .replica = reference, .area = &supervisor->members[reference].area };
-	json_t *difference = report_exits(&one, &other, supervisor->agreed_position);
+	atomic_fetch_add(&supervisor->page->attention[replica], 1);
+	futex_signal(&supervisor->page->sequence);
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		futex_wake(&supervisor->members[i].area.control->sequence);
+}
 
+/* Says what differs to people and books it; takes over `difference`, which may be NULL without memory. */
+static void book_difference(struct supervisor *supervisor, json_t *difference)
+{
 	if (!difference)
 		return;
 	report_log(difference);
 	(void)json_array_append_new(supervisor->tally.differences, difference);
+}
+
+void verdict_report_exits(struct supervisor *supervisor, unsigned suspect, unsigned reference)
+{
+	const struct report_side one = { .replica = suspect, .area = &supervisor->members[suspect].area };
+	const struct report_side other = { .replica = reference, .area = &supervisor->members[reference].area };
+
+	book_difference(supervisor, report_exits(&one, &other, supervisor->agreed_position));
 }
 
 /* What a replica says of itself; its page is its own, so the text is copied and cut. */
@@ -189,17 +202,13 @@ static void report(struct supervisor *supervisor, unsigned suspect, unsigned ref
 {
 	const struct report_side one = side_of(supervisor, suspect);
 	const struct report_side other = side_of(supervisor, reference);
-	json_t *difference;
 
 	if (supervisor->members[suspect].dissents || supervisor->members[reference].dissents) {
 		verdict_report_exits(supervisor, suspect, reference);
 		return;
 	}
-	difference = report_difference(&one, &other, supervisor->agreed_position, &supervisor->digests);
-	if (!difference)
-		return;
-	report_log(difference);
-	(void)json_array_append_new(supervisor->tally.differences, difference);
+	book_difference(supervisor,
+			report_difference(&one, &other, supervisor->agreed_position, &supervisor->digests));
 }
 
 /* A member of the set to compare with: better a follower, which stands at the vote, than the leader. */

@@ -25,4 +25,8 @@ void verdict_report_exits(struct supervisor *supervisor, unsigned suspect, unsig
 /* Tells the replicas what has been decided and released. */
 void verdict_tell(struct supervisor *supervisor);
 
+/* Has a replica look for what it is told, should it sleep on any of the words on which replicas sleep. One inside its
+ * guest looks when it comes out. */
+void verdict_wake(struct supervisor *supervisor, unsigned replica);
+
 #endif
