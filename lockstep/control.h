@@ -24,7 +24,7 @@
 #include "vmm/registers.h"
 
 #define CONTROL_MAGIC 0x7E5CE701u
-#define CONTROL_VERSION 2u
+#define CONTROL_VERSION 3u
 
 enum {
 	CONTROL_VOTE_SLOTS = 16,        /* vote records that are kept, a power of two */
@@ -139,6 +139,7 @@ struct control {
 	_Atomic uint64_t held;               /* votes cast, while it stands still at the last of them; else 0 */
 	_Atomic uint64_t beats;              /* moves while the replica is alive */
 	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
+	_Atomic uint32_t tombstone;          /* tells of the process's death: see tombstone.h */
 	uint32_t complaint_epoch; /* whose tape it is about */
 	uint64_t complaint_position;
 	uint64_t complaint_tape_at;

@@ -21,6 +21,7 @@
 #include "lockstep/replica_config.h"
 #include "lockstep/replica_state.h"
 #include "lockstep/source.h"
+#include "lockstep/tombstone.h"
 #include "vmm/boot.h"
 #include "vmm/machine.h"
 
@@ -444,6 +445,7 @@ static result replica_start(struct replica *replica, int config_fd)
 	log_set_role(role);
 	log_set_verbose(replica->config.verbose != 0);
 	TRY(map_shared(replica));
+	TRY(tombstone_erect(&replica->own.control->tombstone));
 	for (uint32_t i = 0; i < replica->config.faults; i++)
 		if (replica->config.fault[i].replica == replica->config.index && !replica->config.joins)
 			replica->faults[replica->fault_count++] = replica->config.fault[i];

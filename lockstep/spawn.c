@@ -8,12 +8,18 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/futex.h"
 
 enum { STATUS_CANNOT_EXEC = 127 };
+
+/* A process that is killed has so long to die before its end is waited for in the kernel. */
+#define DEATH_PATIENCE_NS NS_PER_S
+#define DEATH_LOOK_NS NS_PER_MS
 
 static result create_memories(struct member *member, uint64_t memory)
 {
@@ -50,7 +56,7 @@ result member_reset(struct member *member, uint64_t memory)
 
 result member_create(struct member *member, unsigned index, uint64_t memory)
 {
-	*member = (struct member){ .index = index, .pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+	*member = (struct member){ .index = index, .pid_fd = -1, .dead_pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
 	result r = create_memories(member, memory);
 
 	if (failed(r))
@@ -118,7 +124,7 @@ static result start_process(struct member *member, const struct replica_config *
 		member_kill(member);
 		return fail_errno(STATUS_FAILED, error, "cannot watch replica %u", member->index);
 	}
-	return OK;
+	return tombstone_watch(&member->watch, &member->area.control->tombstone, config->doorbell_fd);
 }
 
 result member_start(struct member *member, const struct member *members, const struct replica_config *config,
@@ -156,39 +162,104 @@ result member_start(struct member *member, const struct member *members, const s
 	return r;
 }
 
-static void take_remains(struct member *member, int options)
+/* --- its end --- */
+
+/* Takes the remains of the process that has died. False: it is not gone yet. */
+static bool take_remains(struct member *member, int options)
 {
+	struct rusage usage;
 	int status;
 	pid_t pid;
 
 	do {
-		pid = wait4(member->pid, &status, options, &member->usage);
+		pid = wait4(member->dead_pid, &status, options, &usage);
 	} while (pid < 0 && errno == EINTR);
 	if (pid == 0)
-		return;
-	member->status = status;
+		return false;
+	if (pid > 0) {
+		timeradd(&member->cpu_time, &usage.ru_utime, &member->cpu_time);
+		timeradd(&member->cpu_time, &usage.ru_stime, &member->cpu_time);
+		member->status = status;
+	}
+	member->dead_pid = 0;
+	fd_close(&member->dead_pid_fd);
+	return true;
+}
+
+/* Its process runs no more; what it leaves is taken later. */
+static void lay_out(struct member *member)
+{
+	/* Should the one before still not be gone, there is no place for two. */
+	if (member->dead_pid != 0)
+		(void)take_remains(member, 0);
+	member->dead_pid = member->pid;
+	member->dead_pid_fd = member->pid_fd;
 	member->pid = 0;
-	fd_close(&member->pid_fd);
+	member->pid_fd = -1;
+	tombstone_unwatch(&member->watch);
+}
+
+/* Whether it is gone already, tombstone or not. */
+static bool is_gone(const struct member *member)
+{
+	siginfo_t information = { .si_pid = 0 };
+
+	return waitid(P_PID, (id_t)member->pid, &information, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	       information.si_pid == member->pid;
+}
+
+bool member_died(struct member *member)
+{
+	if (member->pid == 0)
+		return true;
+	if (tombstone_tells(&member->area.control->tombstone))
+		/* It may say so and be alive. */
+		(void)kill(member->pid, SIGKILL);
+	else if (!is_gone(member))
+		return false;
+	lay_out(member);
+	return true;
+}
+
+void member_tell_end(const struct member *member, char *text, size_t size)
+{
+	if (member->dead_pid != 0)
+		(void)snprintf(text, size, "its process has died");
+	else if (WIFSIGNALED(member->status))
+		(void)snprintf(text, size, "killed by signal %d", WTERMSIG(member->status));
+	else
+		(void)snprintf(text, size, "ended with status %d", WEXITSTATUS(member->status));
 }
 
 bool member_reap(struct member *member)
 {
-	if (member->pid != 0)
-		take_remains(member, WNOHANG);
-	return member->pid == 0;
+	if (member->dead_pid != 0 && !take_remains(member, WNOHANG))
+		return false;
+	return true;
 }
 
 void member_kill(struct member *member)
 {
+	uint64_t until;
+
 	if (member->pid == 0)
 		return;
 	(void)kill(member->pid, SIGKILL);
-	take_remains(member, 0);
+	until = clock_monotonic_ns() + DEATH_PATIENCE_NS;
+	while (!member_died(member) && clock_monotonic_ns() < until)
+		tombstone_wait(&member->area.control->tombstone, DEATH_LOOK_NS);
+	if (member->pid == 0)
+		return;
+	/* It sleeps somewhere in the kernel. */
+	lay_out(member);
+	(void)take_remains(member, 0);
 }
 
 void member_destroy(struct member *member)
 {
 	member_kill(member);
+	if (member->dead_pid != 0)
+		(void)take_remains(member, 0);
 	area_unmap(&member->area);
 	ram_unmap(&member->ram);
 	fd_close(&member->area_fd);

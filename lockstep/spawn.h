@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "lockstep/control.h"
 #include "lockstep/replica_config.h"
+#include "lockstep/tombstone.h"
 #include "vmm/ram.h"
 
 /* The word after the program's name that makes it a replica; not for users. */
@@ -20,7 +21,10 @@
 struct member {
 	unsigned index;
 	pid_t pid;     /* 0: not running */
-	int pid_fd;    /* readable when it has died */
+	int pid_fd;    /* readable when it is gone */
+	pid_t dead_pid;  /* a process of this member that has died and is not gone yet, or 0 */
+	int dead_pid_fd;
+	struct tombstone_watch watch;
 	int ram_fd;
 	int area_fd;
 	struct area area; /* read-only */
@@ -28,8 +32,8 @@ struct member {
 	bool live;     /* takes part in votes */
 	bool dissents; /* its ballot is damaged, or it complains of the tape: a vote against */
 	char why[CONTROL_FAILURE_SIZE];
-	struct rusage usage; /* once it has been reaped */
-	int status;          /* wait status, once reaped */
+	struct timeval cpu_time; /* of all its processes that are gone */
+	int status;              /* wait status of the last of them */
 };
 
 /* Makes a member's memories. */
@@ -43,13 +47,20 @@ must_check result member_reset(struct member *member, uint64_t memory);
 must_check result member_start(struct member *member, const struct member *members, const struct replica_config *config,
 			       int supervisor_fd);
 
-/* Ends its process (SIGKILL) and takes its remains; nothing if it is not running. */
+/* Ends its process (SIGKILL); nothing if it is not running. From then on nobody writes to its memories. */
 void member_kill(struct member *member);
 
-/* Takes the remains of a process that has ended; false if it still runs. */
+/* Whether its process has died, or none runs. From then on nobody writes to its memories; what is left of the process
+ * is taken by member_reap. */
+bool member_died(struct member *member);
+
+/* How a process that has died ended, as far as it is known by now. */
+void member_tell_end(const struct member *member, char *text, size_t size);
+
+/* Takes what is left of a process that has died, without waiting; false if there is one that is not gone yet. */
 bool member_reap(struct member *member);
 
-/* Ends its process and gives its memories back. */
+/* Ends its process, waits until it is gone, and gives its memories back. */
 void member_destroy(struct member *member);
 
 #endif

@@ -375,8 +375,9 @@ static bool await_replicas(struct supervisor *supervisor)
 		/* One that sleeps until its leader moves is woken to see that it shall end. */
 		if (member->pid != 0)
 			(void)futex_wake(&member->area.control->sequence);
-		running |= !member_reap(member);
-		deaths[i] = (struct pollfd){ .fd = member->pid_fd, .events = POLLIN };
+		running |= !member_died(member) || !member_reap(member);
+		deaths[i] = (struct pollfd){ .fd = member->pid != 0 ? member->pid_fd : member->dead_pid_fd,
+					     .events = POLLIN };
 	}
 	if (running)
 		(void)poll(deaths, supervisor->replicas, END_LOOK_MS);
@@ -460,7 +461,8 @@ result supervisor_run(const struct machine_options *options)
 		supervisor->timer_fd = -1;
 	supervisor->config.kernel_fd = supervisor->config.initrd_fd = -1;
 	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
-		supervisor->members[i] = (struct member){ .index = i, .pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+		supervisor->members[i] = (struct member){ .index = i, .pid_fd = -1, .dead_pid_fd = -1,
+							.ram_fd = -1, .area_fd = -1 };
 
 	/* A failure's text lives until the next one: each stage's is kept. */
 	struct failure first = { .status = STATUS_OK };

@@ -129,10 +129,9 @@ static json_t *latency_json(const struct histogram *latency)
 	return object;
 }
 
-static uint64_t cpu_ns(const struct rusage *usage)
+static uint64_t cpu_ns(const struct timeval *time)
 {
-	return (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * NS_PER_S +
-	       (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * NS_PER_US;
+	return (uint64_t)time->tv_sec * NS_PER_S + (uint64_t)time->tv_usec * NS_PER_US;
 }
 
 static json_t *member_json(const struct member *member, const struct replica_statistics *counted, unsigned leader)
@@ -145,7 +144,7 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 	if (!member->live)
 		(void)json_object_set_new(object, "why", json_string(member->why));
 	put(object, "positions", checked_word_load(&member->area.control->reached, 0));
-	put(object, "cpu_ns", cpu_ns(&member->usage));
+	put(object, "cpu_ns", cpu_ns(&member->cpu_time));
 	put(object, "guest_ns", counted->guest_ns);
 	put(object, "vote_ns", counted->vote_ns);
 	put(object, "wait_ns", counted->wait_ns);

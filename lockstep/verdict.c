@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/futex.h"
 #include "base/log.h"
@@ -86,6 +85,17 @@ static void hear_complaint(struct supervisor *supervisor, struct member *member)
 	log_debug("replica %u cannot follow: %s", member->index, member->why);
 }
 
+/* One that died before it was gone: now it is known how. */
+static void reap(struct member *member)
+{
+	char end[64];
+
+	if (member->dead_pid == 0 || !member_reap(member))
+		return;
+	member_tell_end(member, end, sizeof(end));
+	log_info("the process of replica %u is gone: %s", member->index, end);
+}
+
 static result hear(struct supervisor *supervisor, struct member *member)
 {
 	const struct control *control = member->area.control;
@@ -95,12 +105,10 @@ static result hear(struct supervisor *supervisor, struct member *member)
 		return hear_failure(supervisor, member);
 	if (atomic_load(&control->complaint) != 0)
 		hear_complaint(supervisor, member);
-	if (!member_reap(member))
+	if (!member_died(member))
 		return OK;
-	if (WIFSIGNALED(member->status))
-		(void)snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(member->status));
-	else
-		(void)snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(member->status));
+	(void)member_reap(member);
+	member_tell_end(member, why, sizeof(why));
 	return repair_lose(supervisor, member, "died", why);
 }
 
@@ -111,6 +119,7 @@ result verdict_bury_dead(struct supervisor *supervisor)
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
 		enum care_phase phase = supervisor->care[i].phase;
 
+		reap(&supervisor->members[i]);
 		if (phase != CARE_GONE && phase != CARE_RETIRED)
 			TRY(hear(supervisor, &supervisor->members[i]));
 	}
