@@ -12,6 +12,8 @@
 
 /* Whoever waits for the supervisor looks up at least so often. */
 #define LOOK_NS (100 * NS_PER_MS)
+/* A leader may cast a vote while one that is no older than this, or than the vote interval, has no verdict. */
+#define LEAD_MIN_NS (5 * NS_PER_MS)
 /* A replica that joins looks so often for pages that changed meanwhile, */
 #define JOIN_LOOK_NS (5 * NS_PER_MS)
 /* and can join when no more than these have, or when it has seen that there always will be more. */
@@ -243,6 +245,18 @@ static bool attention(const struct replica *replica)
 
 /* --- verdicts --- */
 
+/*
+ * Should the leader be outvoted, its successor begins where the oldest vote without a verdict is: that is how far the
+ * machine falls back. Votes for output follow one another fast, and only their number is bounded.
+ */
+static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
+{
+	uint64_t lead = replica->config.vote_interval > LEAD_MIN_NS ? replica->config.vote_interval : LEAD_MIN_NS;
+
+	return replica->box.votes - verdicts >= CONTROL_VOTE_BACKLOG ||
+	       clock_monotonic_ns() - replica->box.cast_ns[verdicts % CONTROL_VOTE_SLOTS] >= lead;
+}
+
 static bool may_go_on(struct replica *replica)
 {
 	uint64_t verdicts = atomic_load_explicit(&replica->supervisor->verdicts, memory_order_acquire);
@@ -255,7 +269,7 @@ static bool may_go_on(struct replica *replica)
 		return false;
 	if (backlog == 0)
 		return replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
-	if (!replica->leads || replica->end != END_RUNNING || backlog >= CONTROL_VOTE_BACKLOG)
+	if (!replica->leads || replica->end != END_RUNNING || too_far_ahead(replica, verdicts))
 		return false;
 	/* The logs of every vote without a verdict must stay readable. */
 	exits_unsettled = replica->machine.position -

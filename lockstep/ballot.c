@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/futex.h"
+
 result ballot_box_create(struct ballot_box *box, struct area *area, struct machine *machine,
 			 struct outbox *outbox, const uint8_t key[DIGEST_KEY_SIZE], bool compared)
 {
@@ -100,6 +102,7 @@ static void publish(struct ballot_box *box, struct vote_record *record)
 	record->crc = vote_record_crc(record);
 	box->area->control->statistics.pages_hashed = box->pages.hashed;
 	box->votes = record->number + 1;
+	box->cast_ns[record->number % CONTROL_VOTE_SLOTS] = clock_monotonic_ns();
 	atomic_store_explicit(&box->area->control->votes, box->votes, memory_order_release);
 }
 

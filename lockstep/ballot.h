@@ -23,6 +23,7 @@ struct ballot_box {
 	uint64_t changes;        /* page hash changes so far */
 	uint64_t voted_position; /* up to which exits were hashed */
 	uint64_t votes;
+	uint64_t cast_ns[CONTROL_VOTE_SLOTS]; /* host time at which the last votes were published, by number */
 	bool compared; /* false: there is nothing to compare with, digests are left out */
 };
 

@@ -156,11 +156,13 @@ START_TEST(followers_wait)
 }
 END_TEST
 
-/* The leader goes on without, but not for ever: not too many votes, exits or bytes ahead, and not at the end. */
+/* The leader goes on without, but not for ever: not too many votes, exits or bytes or too long ahead, and not at the
+ * end. */
 START_TEST(leaders_wait_within_reason)
 {
 	struct replica *leader = world.replicas[0];
 
+	leader->config.vote_interval = 3600 * NS_PER_S;
 	switch (_i) {
 	case 0:
 		for (unsigned votes = 1; votes < CONTROL_VOTE_BACKLOG; votes++) {
@@ -178,6 +180,12 @@ START_TEST(leaders_wait_within_reason)
 	case 2:
 		leader->end = END_POWER_OFF;
 		stand_at(leader, 10, 1);
+		break;
+	case 3:
+		stand_at(leader, 10, 1);
+		must_succeed(attend_verdict(leader));
+		leader->box.cast_ns[0] -= leader->config.vote_interval;
+		stand_at(leader, 20, 2);
 		break;
 	default:
 		leader->outbox.end = leader->outbox.voted = CONTROL_OUTBOX_SIZE / 2;
@@ -387,7 +395,7 @@ int main(void)
 
 	tcase_add_checked_fixture(verdicts, setup, teardown);
 	tcase_add_test(verdicts, followers_wait);
-	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 4);
+	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 5);
 	tcase_add_test(verdicts, backends_that_are_slow);
 	tcase_add_loop_test(verdicts, held, 0, 3);
 	tcase_add_test(verdicts, held_where);
