@@ -12,6 +12,7 @@
 #include "lockstep/booking.h"
 #include "lockstep/event.h"
 #include "lockstep/leadership.h"
+#include "lockstep/restart.h"
 #include "lockstep/tape.h"
 #include "lockstep/verdict.h"
 
@@ -406,19 +407,20 @@ result repair_rollback(struct supervisor *supervisor)
 	uint64_t vote = supervisor->verdicts - 1;
 	unsigned leader = supervisor->leader;
 
-	if (supervisor->replicas != 2 || supervisor->verdicts == 0 || follower == VOTE_REPLICAS_MAX ||
-	    supervisor->repair.active)
+	if (supervisor->replicas != 2 || follower == VOTE_REPLICAS_MAX || supervisor->repair.active)
 		return fail(STATUS_NO_MAJORITY,
-			    "no majority at vote %" PRIu64 ", and no earlier vote to go back to: nobody can tell which "
-			    "replica is right; the machine is stopped and nothing unvoted has left it",
+			    "no majority at vote %" PRIu64 ", and nobody to go back with: nobody can tell which "
+			    "is right; the machine is stopped and nothing unvoted has left it",
 			    supervisor->verdicts);
 	if (++supervisor->rollbacks_in_row > ROLLBACKS_MAX)
 		return fail(STATUS_NO_MAJORITY,
-			    "the replicas differ again at vote %" PRIu64 ", after %d attempts from the last one that "
-			    "they agreed about: nobody can tell which is right; the machine is stopped and nothing "
-			    "unvoted has left it",
-			    supervisor->verdicts, ROLLBACKS_MAX);
+			    "the replicas differ again at vote %" PRIu64 ", after %d attempts from %s: nobody can tell "
+			    "which is right; the machine is stopped and nothing unvoted has left it",
+			    supervisor->verdicts, ROLLBACKS_MAX,
+			    supervisor->verdicts > 0 ? "the last one that they agreed about" : "power-on");
 	supervisor->tally.rollbacks++;
+	if (supervisor->verdicts == 0)
+		return restart_machine(supervisor);
 	event_tell(supervisor, EVENT_ROLLBACK, -1, "the replicas go back to vote %" PRIu64 ", position %" PRIu64, vote,
 		   supervisor->agreed_position);
 	booking_fault(supervisor, leader, "outvoted", supervisor->agreed_position, "differs from its only peer");

@@ -26,8 +26,8 @@ must_check result repair_minority(struct supervisor *supervisor, uint32_t minori
  * leader is the one that is wrong. `*done` tells whether that was so. */
 must_check result repair_misled(struct supervisor *supervisor, bool *done);
 
-/* Two replicas differ: both go back to the last vote that they agreed about. Errors: STATUS_NO_MAJORITY, they have
- * just come from there, or there is none. */
+/* Two replicas differ: both go back to the last vote that they agreed about; to power-on, where there is none. Errors:
+ * STATUS_NO_MAJORITY, they have just come from there, twice; the host cannot. */
 must_check result repair_rollback(struct supervisor *supervisor);
 
 /* To be called when a vote with a majority has been booked, before anybody is told: whoever waits for a state to

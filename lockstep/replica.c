@@ -390,8 +390,7 @@ static result map_shared(struct replica *replica)
 		TRY(ram_map(&replica->peer_rams[i], config->peer_ram_fds[i], config->memory, false));
 	}
 	/* What a replica before this one left in it may be anything. */
-	if (config->joins)
-		TRY(fd_clear(config->ram_fd, "guest RAM", config->memory));
+	TRY(fd_clear(config->ram_fd, "guest RAM", config->memory));
 	return ram_map(&replica->ram, config->ram_fd, config->memory, true);
 }
 

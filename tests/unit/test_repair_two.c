@@ -156,13 +156,6 @@ START_TEST(rolled_back_in_vain)
 }
 END_TEST
 
-START_TEST(nowhere_to_go_back_to)
-{
-	disagree(100);
-	must_fail(verdict_judge(supervisor), STATUS_NO_MAJORITY, "no earlier vote to go back to");
-}
-END_TEST
-
 /* A checkpoint that is not what was agreed is none. */
 START_TEST(wrong_checkpoint)
 {
@@ -202,7 +195,6 @@ int main(int argc, char **argv)
 	tcase_add_test(tests, lone_leader_is_let_go);
 	tcase_add_test(tests, rolled_back);
 	tcase_add_test(tests, rolled_back_in_vain);
-	tcase_add_test(tests, nowhere_to_go_back_to);
 	tcase_add_test(tests, wrong_checkpoint);
 	tcase_add_test(tests, complaint_of_two);
 	suite_add_tcase(suite, tests);
