@@ -14,15 +14,15 @@ void fd_close(int *fd)
 	*fd = -1;
 }
 
-enum { SIZE_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+enum { SIZE_SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
 
-result fd_sealed_memory(int *fd, const char *name, uint64_t size)
+static result make_memory(int *fd, const char *name, uint64_t size, int seals)
 {
 	int memory = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (memory < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot create shared memory \"%s\"", name);
-	if (ftruncate(memory, (off_t)size) < 0 || fcntl(memory, F_ADD_SEALS, SIZE_SEALS) < 0) {
+	if (ftruncate(memory, (off_t)size) < 0 || fcntl(memory, F_ADD_SEALS, seals) < 0) {
 		int error = errno;
 
 		(void)close(memory);
@@ -31,6 +31,26 @@ result fd_sealed_memory(int *fd, const char *name, uint64_t size)
 	}
 	*fd = memory;
 	return OK;
+}
+
+result fd_sealed_memory(int *fd, const char *name, uint64_t size)
+{
+	return make_memory(fd, name, size, SIZE_SEALS | F_SEAL_SEAL);
+}
+
+result fd_exclusive_memory(int *fd, const char *name, uint64_t size, void **memory)
+{
+	result r;
+
+	TRY(make_memory(fd, name, size, SIZE_SEALS));
+	r = fd_map(*fd, name, size, true, memory);
+	if (!failed(r) && fcntl(*fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
+		r = fail_errno(STATUS_HOST, errno, "cannot seal shared memory \"%s\"", name);
+		fd_unmap(*memory, size);
+	}
+	if (failed(r))
+		fd_close(fd);
+	return r;
 }
 
 result fd_check_sealed(int fd, const char *what, uint64_t size)

@@ -17,6 +17,10 @@ void fd_close(int *fd);
  * F_SEAL_SEAL), close-on-exec. Errors: no memory or descriptors. */
 must_check result fd_sealed_memory(int *fd, const char *name, uint64_t size);
 
+/* The same, mapped writable at `*memory`, and never writable again by anybody, whatever he opens it by
+ * (F_SEAL_FUTURE_WRITE). Errors: as above. */
+must_check result fd_exclusive_memory(int *fd, const char *name, uint64_t size, void **memory);
+
 /* Checks that `fd` is a memory of exactly `size` bytes whose size is sealed. */
 must_check result fd_check_sealed(int fd, const char *what, uint64_t size);
 

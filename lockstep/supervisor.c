@@ -286,8 +286,10 @@ static result make_events(struct supervisor *supervisor)
 
 static result make_page(struct supervisor *supervisor)
 {
-	TRY(fd_sealed_memory(&supervisor->page_fd, "tercet-supervisor", sizeof(*supervisor->page)));
-	TRY(supervisor_page_map(&supervisor->page, supervisor->page_fd, true));
+	void *page;
+
+	TRY(fd_exclusive_memory(&supervisor->page_fd, "tercet-supervisor", sizeof(*supervisor->page), &page));
+	supervisor->page = page;
 	supervisor->page->magic = CONTROL_MAGIC;
 	supervisor->page->version = CONTROL_VERSION;
 	leadership_publish(supervisor->page, 0, &(struct leadership){ .leader = supervisor->leader });

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -84,6 +85,32 @@ START_TEST(views)
 	fd_unmap(NULL, 4096);
 	must_fail(fd_map(view, "the view", 4096, true, &here), STATUS_FAILED, "cannot map the view (4096 bytes)");
 	must_fail(fd_read_only_view(-1, "nothing", &view), STATUS_FAILED, "nothing");
+}
+END_TEST
+
+/* Whoever opens it again, by whatever way, can look and no more; the maker's mapping stays good. */
+START_TEST(exclusive)
+{
+	char path[64];
+	void *here, *there;
+	uint8_t byte = 7;
+	int fd, again;
+
+	must_succeed(fd_exclusive_memory(&fd, "test", 4096, &here));
+	must_succeed(fd_check_sealed(fd, "it", 4096));
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDWR | O_CLOEXEC);
+	must_fail(fd_map(again, "it", 4096, true, &there), STATUS_FAILED, "cannot map it");
+	ck_assert_int_eq(pwrite(again, &byte, 1, 0), -1);
+	must_succeed(fd_map(again, "it", 4096, false, &there));
+	memset(here, 0x5A, 4096);
+	ck_assert_mem_eq(here, there, 4096);
+	fd_unmap(here, 4096);
+	fd_unmap(there, 4096);
+	fd_close(&again);
+	fd_close(&fd);
+	must_fail(fd_exclusive_memory(&fd, "test", UINT64_MAX, &here), STATUS_FAILED, "cannot size shared memory");
+	ck_assert_int_eq(fd, -1);
 }
 END_TEST
 
@@ -174,6 +201,7 @@ int main(void)
 	tcase_add_test(tests, not_sealed);
 	tcase_add_test(tests, too_large);
 	tcase_add_test(tests, views);
+	tcase_add_test(tests, exclusive);
 	tcase_add_test(tests, reads);
 	tcase_add_test(tests, writes);
 	tcase_add_test(tests, sizes);
