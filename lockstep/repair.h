@@ -11,9 +11,6 @@
 #include "base/result.h"
 #include "lockstep/supervisor_state.h"
 
-/* Bit i: replica i takes part in votes. */
-uint32_t repair_live_set(const struct supervisor *supervisor);
-
 /* A member's process is gone, or will be killed now: what it led is led by another, and it is replaced. `kind` is
  * "died", "hung" or "failed". Errors: nobody is left. */
 must_check result repair_lose(struct supervisor *supervisor, struct member *member, const char *kind,

@@ -1,8 +1,6 @@
 #include "lockstep/restart.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <time.h>
 
 #include "base/futex.h"
@@ -10,6 +8,7 @@
 #include "lockstep/booking.h"
 #include "lockstep/event.h"
 #include "lockstep/leadership.h"
+#include "lockstep/roster.h"
 #include "lockstep/verdict.h"
 
 /* A fault is committed where its replica has come to its position. A replica whose position cannot be read may have
@@ -73,34 +72,13 @@ static void reset_time(struct supervisor *supervisor)
 static void reset_care(struct supervisor *supervisor, unsigned replica)
 {
 	struct care *care = &supervisor->care[replica];
-	uint64_t now = clock_monotonic_ns();
 
-	care->phase = CARE_LIVE;
-	care->since = now;
 	care->order = 0;
 	care->failures = 0;
 	care->copied = 0;
 	care->core = -1;
 	care->by_death = false;
-	heartbeat_reset(&care->heartbeat, now);
-	supervisor->members[replica].live = true;
-}
-
-static result start(struct supervisor *supervisor, unsigned replica)
-{
-	struct member *member = &supervisor->members[replica];
-	struct epoll_event death = { .events = EPOLLIN };
-	result r;
-
-	TRY(member_start(member, supervisor->members, &supervisor->config, supervisor->page_fd));
-	death.data.fd = member->pid_fd;
-	if (epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, member->pid_fd, &death) < 0)
-		return fail_errno(STATUS_FAILED, errno, "cannot watch replica %u", replica);
-	r = cores_apply(&supervisor->cores, replica, member->pid);
-	if (failed(r))
-		log_debug("replica %u runs where it can: %s", replica, r.failure->message);
-	reset_care(supervisor, replica);
-	return OK;
+	roster_set_phase(supervisor, replica, CARE_LIVE);
 }
 
 result restart_machine(struct supervisor *supervisor)
@@ -120,8 +98,10 @@ result restart_machine(struct supervisor *supervisor)
 	reset_knowledge(supervisor);
 	reset_page(supervisor);
 	reset_time(supervisor);
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		TRY(start(supervisor, i));
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		TRY(roster_start(supervisor, i, &supervisor->config));
+		reset_care(supervisor, i);
+	}
 	booking_repaired(supervisor, suspect, "restart");
 	verdict_tell(supervisor);
 	return OK;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/futex.h"
-#include "lockstep/repair.h"
+#include "lockstep/roster.h"
 #include "lockstep/supervisor.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
@@ -61,7 +61,7 @@ static const char *machine_state(const struct supervisor *supervisor)
 
 	if (supervisor->over)
 		return "ended";
-	return repair_live_set(supervisor) == all ? "running" : "degraded";
+	return roster_live_set(supervisor) == all ? "running" : "degraded";
 }
 
 json_t *supervisor_status(const struct supervisor *supervisor)
@@ -87,7 +87,7 @@ json_t *supervisor_status(const struct supervisor *supervisor)
 	(void)json_object_set_new(object, "state", json_string(machine_state(supervisor)));
 	put(object, "leader", supervisor->leader);
 	put(object, "replicas", supervisor->replicas);
-	put(object, "live", (uint64_t)__builtin_popcount(repair_live_set(supervisor)));
+	put(object, "live", (uint64_t)__builtin_popcount(roster_live_set(supervisor)));
 	put(object, "position", supervisor->agreed_position);
 	put(object, "uptime_ns", clock_monotonic_ns() - supervisor->begin_ns);
 	put(votes, "total",

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "lockstep/repair.h"
 #include "lockstep/report.h"
+#include "lockstep/roster.h"
 
 /* --- members --- */
 
@@ -17,7 +18,7 @@ void verdict_tell(struct supervisor *supervisor)
 {
 	struct supervisor_page *page = supervisor->page;
 
-	atomic_store(&page->live, repair_live_set(supervisor));
+	atomic_store(&page->live, roster_live_set(supervisor));
 	atomic_store(&page->output_released,
 		     commit_released(&supervisor->commit, atomic_load(&page->output_released)));
 	atomic_store(&page->verdicts, supervisor->verdicts);
