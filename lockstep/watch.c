@@ -141,13 +141,15 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	if (supervisor->replicas == 1 || !leader->live || atomic_load(&control->state) != REPLICA_RUNNING ||
 	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at ||
 	    supervisor->stalled_since == 0) {
+		/* It came out; one that never does has shown nothing that others need time for. */
+		if (leader->live && supervisor->stalled_since != 0 && reached != supervisor->stalled_at &&
+		    now - supervisor->stalled_since > supervisor->longest_segment)
+			supervisor->longest_segment = now - supervisor->stalled_since;
 		supervisor->stalled_at = reached;
 		supervisor->stalled_since = now;
 		supervisor->ahead_since = 0;
 		return OK;
 	}
-	if (now - supervisor->stalled_since > supervisor->longest_segment)
-		supervisor->longest_segment = now - supervisor->stalled_since;
 	/* Before the first exit nobody can tell whether inputs are complete. */
 	if (now - supervisor->stalled_since < patience || reached == 0)
 		return OK;

@@ -285,6 +285,44 @@ START_TEST(not_stuck)
 }
 END_TEST
 
+/* Ballots are waited for as long as a leader needed for a segment, but one that is lost inside has shown nothing. */
+START_TEST(long_segment)
+{
+	uint64_t watchdog = supervised.options.watchdog;
+
+	inside_for(4);
+	must_succeed(watch_look(supervisor));
+	ck_assert_uint_eq(supervisor->longest_segment, 0);
+	moves_on();
+	must_succeed(watch_look(supervisor));
+	ck_assert_uint_ge(supervisor->longest_segment, watchdog);
+	supervised_vote(&supervised, 0, 0);
+	supervised_vote(&supervised, 1, 0);
+	must_succeed(verdict_judge(supervisor));
+	owe(3);
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+	owe(4 + 2 * (supervisor->longest_segment / watchdog));
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "it owes its ballot for too long");
+}
+END_TEST
+
+START_TEST(endless_segment)
+{
+	for (unsigned i = 1; i < 3; i++)
+		supervised_stand(&supervised, i, 101, 0);
+	atomic_store(&supervisor->page->probe, 100);
+	inside_for(8);
+	must_succeed(watch_look(supervisor));
+	ahead_for_one();
+	must_succeed(watch_look(supervisor));
+	must_be_lost(0, "it does not come out of its guest, where others do");
+	must_succeed(watch_look(supervisor));
+	ck_assert_uint_eq(supervisor->longest_segment, 0);
+}
+END_TEST
+
 /* Two: the follower's word against the leader's, so both go back. */
 START_TEST(stuck_of_two)
 {
@@ -325,6 +363,8 @@ int main(int argc, char **argv)
 	tcase_add_test(three, nobody_waits);
 	tcase_add_test(three, leader_owes);
 	tcase_add_test(three, stuck);
+	tcase_add_test(three, long_segment);
+	tcase_add_test(three, endless_segment);
 	tcase_add_loop_test(three, not_stuck, 0, (int)ARRAY_SIZE(doings));
 	suite_add_tcase(suite, three);
 	tcase_add_checked_fixture(two, setup_two, teardown);
