@@ -9,8 +9,12 @@ enum {
 #define CR0_PG (1ull << 31)
 #define CR4_LA57 (1ull << 12)
 #define EFER_LMA (1ull << 10)
+#define EFER_NXE (1ull << 11)
+#define PTE_NO_EXECUTE (1ull << 63)
 
-bool page_walk(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical)
+/* `refused`: bits that make an entry of any level as good as none. */
+static bool walk(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t refused,
+		 uint64_t *physical)
 {
 	uint64_t table = state->cr3 & PTE_ADDRESS;
 
@@ -25,7 +29,7 @@ bool page_walk(const struct ram *ram, const struct cpu_state *state, uint64_t li
 		uint64_t entry;
 
 		if (failed(ram_read(ram, table + 8 * (linear >> shift & 511), &entry, sizeof(entry))) ||
-		    !(entry & PTE_PRESENT))
+		    !(entry & PTE_PRESENT) || (entry & refused))
 			return false;
 		if (level == 1 || (level < LEVELS && (entry & PTE_LARGE))) {
 			uint64_t offset = (1ull << shift) - 1;
@@ -36,6 +40,16 @@ bool page_walk(const struct ram *ram, const struct cpu_state *state, uint64_t li
 		table = entry & PTE_ADDRESS;
 	}
 	return false;
+}
+
+bool page_walk(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical)
+{
+	return walk(ram, state, linear, 0, physical);
+}
+
+bool page_walk_code(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical)
+{
+	return walk(ram, state, linear, state->efer & EFER_NXE ? PTE_NO_EXECUTE : 0, physical);
 }
 
 size_t page_walk_read(const struct ram *ram, const struct cpu_state *state, uint64_t linear, void *data,

@@ -15,6 +15,9 @@
  * returns it as it is where paging is off. False: not mapped, or another paging mode. */
 bool page_walk(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical);
 
+/* As page_walk; false also where a no-execute bit of any level counts (5.6.1). */
+bool page_walk_code(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical);
+
 /* Copies up to `length` bytes of guest code or data at a linear address; gives how many could be read. */
 size_t page_walk_read(const struct ram *ram, const struct cpu_state *state, uint64_t linear, void *data,
 		      size_t length);
