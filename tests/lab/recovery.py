@@ -2,6 +2,7 @@
 well, and must be well again after each; its console is compared, byte for byte, with that of an undisturbed run.
 """
 import json
+import os
 import subprocess
 import time
 
@@ -70,6 +71,8 @@ def wait_until_well(socket, limit, more=lambda state: True):
     until = time.monotonic() + limit
     state = None
     while time.monotonic() < until:
+        if not os.path.exists(socket):
+            raise Stuck("tercet has ended; its messages say why")
         state = status(socket)
         if well(state) and more(state):
             return state
