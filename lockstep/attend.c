@@ -257,6 +257,17 @@ static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 	       clock_monotonic_ns() - replica->box.cast_ns[verdicts % CONTROL_VOTE_SLOTS] >= lead;
 }
 
+/* Bytes that this leader has put on its tape since the oldest vote without a verdict. */
+static uint64_t tape_unsettled(const struct replica *replica, uint64_t verdicts)
+{
+	const struct vote_record *oldest = &replica->own.control->records[verdicts % CONTROL_VOTE_SLOTS];
+	/* It may have been cast on the tape of a leader before. */
+	uint64_t begin = oldest->epoch == replica->epoch ? oldest->tape_at :
+							   leadership_of(replica, replica->epoch)->tape_base;
+
+	return attend_tape_at(replica) - begin;
+}
+
 static bool may_go_on(struct replica *replica)
 {
 	uint64_t verdicts = atomic_load_explicit(&replica->supervisor->verdicts, memory_order_acquire);
@@ -274,7 +285,7 @@ static bool may_go_on(struct replica *replica)
 	/* The logs of every vote without a verdict must stay readable. */
 	exits_unsettled = replica->machine.position -
 			  replica->own.control->records[verdicts % CONTROL_VOTE_SLOTS].position;
-	return exits_unsettled <= CONTROL_EXIT_LOG / 4 &&
+	return exits_unsettled <= CONTROL_EXIT_LOG / 4 && tape_unsettled(replica, verdicts) <= CONTROL_TAPE_PER_VOTE &&
 	       replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
 }
 
@@ -283,7 +294,7 @@ static result keep_checkpoint(struct replica *replica)
 {
 	const struct control *own = replica->own.control;
 
-	if (replica->config.replicas != 2 || replica->leads || replica->box.votes == 0)
+	if (replica->config.replicas != 2 || replica->config.replays || replica->leads || replica->box.votes == 0)
 		return OK;
 	if (!replica->checkpoint.memory)
 		TRY(checkpoint_create(&replica->checkpoint, &replica->ram));

@@ -33,6 +33,7 @@ enum {
 	CONTROL_EXIT_LOG = 16384,       /* exit records that are kept, a power of two */
 	CONTROL_EXITS_PER_VOTE = 4096,  /* a vote is due after so many exits */
 	CONTROL_TAPE_SIZE = 1 << 20,    /* bytes, powers of two */
+	CONTROL_TAPE_PER_VOTE = CONTROL_TAPE_SIZE / 4, /* a vote is due after so much tape */
 	CONTROL_OUTBOX_SIZE = 1 << 20,
 	CONTROL_OUTPUT_PER_VOTE = CONTROL_OUTBOX_SIZE / 4,
 	CONTROL_INPUT_SIZE = 1 << 16,

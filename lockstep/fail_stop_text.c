@@ -62,8 +62,10 @@ static bool put_heads(FILE *file, const struct fail_stop_copy *copy)
 		(void)fprintf(file, "There is nothing to compare.\n");
 		return false;
 	}
-	(void)fprintf(file, "A star marks what differs.\n\n");
-	put_row(file, "", &heads, false);
+	if (copy->side_count > 1) {
+		(void)fprintf(file, "A star marks what differs.\n\n");
+		put_row(file, "", &heads, false);
+	}
 	put_row(file, "vote", &votes, true);
 	put_row(file, "position", &positions, true);
 	return true;

@@ -30,6 +30,7 @@ struct machine_options {
 	const struct service *service; /* management, or NULL */
 	const char *console;      /* see devices/host/console.h */
 	const char *statistics;   /* path of the JSON file, or NULL */
+	const char *record;       /* path of the recording, or NULL */
 	bool check_ram;           /* compare all memory page by page at the end */
 	bool verbose;
 	bool seeded;              /* seed is given: boots are repeatable as far as time allows */

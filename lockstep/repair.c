@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "lockstep/booking.h"
 #include "lockstep/event.h"
+#include "lockstep/record.h"
 #include "lockstep/restart.h"
 #include "lockstep/roster.h"
 #include "lockstep/succession.h"
@@ -339,6 +340,7 @@ static result respawn(struct supervisor *supervisor, unsigned replica)
 	struct replica_config config = supervisor->config;
 
 	config.joins = 1;
+	record_keep(supervisor);
 	TRY(member_reset(member, supervisor->options->memory));
 	/* An order or a fault for the process before is none for this one. */
 	atomic_store(&supervisor->page->orders[replica].serial, 0);

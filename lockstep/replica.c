@@ -429,7 +429,7 @@ static result build_machine(struct replica *replica)
 		TRY(machine_import(&replica->machine, &entry, false));
 	outbox_init(&replica->outbox, replica->own.outbox, &replica->own.control->output_written);
 	TRY(ballot_box_create(&replica->box, &replica->own, &replica->machine, &replica->outbox, config->digest_key,
-			      config->replicas > 1));
+			      config->replicas > 1 || config->digests != 0));
 	replica->box.pages.alive = show_life;
 	replica->box.pages.alive_context = replica;
 	return OK;

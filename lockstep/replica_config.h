@@ -27,6 +27,8 @@ struct replica_config {
 	uint32_t kind;          /* enum boot_kind */
 	uint32_t verbose;
 	uint32_t joins;         /* 1: it joins a machine that runs, instead of booting one */
+	uint32_t digests;       /* 1: ballots have digests even where there is nobody to compare them with */
+	uint32_t replays;       /* 1: it follows a recording, and nobody ever goes back: no checkpoints are kept */
 	uint64_t scrub;         /* bytes/s of memory that nobody wrote to hash again, 0: none */
 	uint8_t digest_key[DIGEST_KEY_SIZE];
 	uint8_t seed[BOOT_SEED_SIZE];

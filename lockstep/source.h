@@ -82,6 +82,7 @@ struct source_live {
 	uint64_t next_vote;     /* host time */
 	uint64_t output_since;  /* host time at which the oldest output was seen, 0: none */
 	uint64_t voted_position; /* of the last vote point */
+	uint64_t voted_at;      /* on the tape, likewise */
 	uint32_t request_seen;  /* the last vote that the supervisor asked for */
 };
 

@@ -132,7 +132,8 @@ static enum vote_cause vote_due(struct source_live *live, const struct source_vi
 	if (atomic_load_explicit(&live->links.supervisor->vote_request, memory_order_acquire) != live->request_seen &&
 	    !vote_at_hand(live))
 		return VOTE_CAUSE_REQUEST;
-	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE)
+	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE ||
+	    live->tape.at - live->voted_at >= CONTROL_TAPE_PER_VOTE)
 		return VOTE_CAUSE_BACKLOG;
 	if (view->output_pending > 0) {
 		if (live->output_since == 0)
@@ -156,6 +157,7 @@ static struct input ask_vote(struct source_live *live, const struct source_view 
 	live->voted_position = view->position;
 	live->request_seen = atomic_load(&live->links.supervisor->vote_request);
 	write_entry(live, TAPE_VOTE, view->position, &value, sizeof(value));
+	live->voted_at = live->tape.at;
 	wake_followers(live, view->position, true);
 	return (struct input){ .kind = INPUT_VOTE, .value = cause };
 }
@@ -269,6 +271,7 @@ void source_live_init(struct source_live *live, const struct source_links *links
 		.next_vote = clock_monotonic_ns() + vote_interval,
 		.request_seen = atomic_load(&links->supervisor->vote_request),
 	};
+	live->voted_at = live->tape.at;
 }
 
 bool source_attention(const struct source_links *links)

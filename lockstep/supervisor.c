@@ -25,6 +25,7 @@
 #include "devices/host/console.h"
 #include "lockstep/ending.h"
 #include "lockstep/leadership.h"
+#include "lockstep/record.h"
 #include "lockstep/repair.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
@@ -237,6 +238,7 @@ static result make_config(struct supervisor *supervisor)
 		.kind = options->kind,
 		.verbose = options->verbose,
 		.scrub = options->scrub,
+		.digests = options->record != NULL,
 		.doorbell_fd = supervisor->doorbell_fd,
 		.kernel_fd = -1,
 		.initrd_fd = -1,
@@ -356,6 +358,7 @@ static result set_up(struct supervisor *supervisor)
 	TRY(start_service(supervisor));
 	/* Late, so that a run that never began leaves no empty file. */
 	TRY(check_statistics(supervisor->options->statistics));
+	TRY(record_open(&supervisor->record, supervisor->options->record, supervisor));
 	supervisor->begin_ns = clock_monotonic_ns();
 	supervisor->config.host_zero = supervisor->begin_ns;
 	for (unsigned i = 0; i < supervisor->replicas; i++)
@@ -420,6 +423,7 @@ static void tear_down(struct supervisor *supervisor)
 		member_destroy(&supervisor->members[i]);
 	if (supervisor->page)
 		fd_unmap(supervisor->page, sizeof(*supervisor->page));
+	record_close(supervisor->record);
 	commit_destroy(&supervisor->commit);
 	cores_close(&supervisor->cores);
 	digest_destroy(&supervisor->digests);
@@ -482,6 +486,7 @@ result supervisor_run(const struct machine_options *options)
 		supervisor->tally.end = "stopped";
 	if (failed(r))
 		first = *r.failure;
+	record_end(supervisor);
 	ending_tell(supervisor, &first);
 	end_replicas(supervisor);
 	ending_report(supervisor, &first);

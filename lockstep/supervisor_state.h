@@ -71,6 +71,7 @@ struct supervisor {
 	struct digest_context digests;
 	struct commit commit;
 	struct tally tally;
+	struct record *record; /* or NULL */
 
 	const struct service *service; /* or NULL */
 	int service_fd;

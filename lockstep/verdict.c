@@ -8,6 +8,7 @@
 
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/record.h"
 #include "lockstep/repair.h"
 #include "lockstep/report.h"
 #include "lockstep/roster.h"
@@ -277,6 +278,7 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 	const struct vote_record *record = &supervisor->records[from];
 
 	TRY(release_output(supervisor, majority, from));
+	record_vote(supervisor, record);
 	supervisor->verdicts++;
 	supervisor->agreed = record->ballot;
 	supervisor->waiting_since = 0;

@@ -15,6 +15,7 @@
 #include "manage/doctor.h"
 #include "manage/monitor.h"
 #include "manage/options.h"
+#include "manage/recordings.h"
 
 static int report(result r)
 {
@@ -71,6 +72,11 @@ static int help_main(int argc, char **argv)
 		     "tercet events VM [--json]  what happens to it, until it ends\n"
 		     "tercet inject VM --replica R --target TARGET [--at POSITION|now]\n"
 		     "                           damage a replica on purpose (--list [--json]: what can be hit)\n"
+		     "tercet replay FILE         run a recording again on one replica, and check every vote of it:\n"
+		     "                           --until POSITION: as far as that; --stop-at POSITION: and stop\n"
+		     "                           there, --dump: with registers and devices; --kernel, --payload,\n"
+		     "                           --initrd FILE: where these are now; --watchdog TIME; --verbose\n"
+		     "tercet diff FILE FILE      where two recordings differ first\n"
 		     "tercet doctor [--json]     what this host can do, and what to do about what it cannot\n"
 		     "tercet version             the version\n"
 		     "tercet help                this text; tercet(1) has more\n",
@@ -103,6 +109,8 @@ static const struct command commands[] = {
 	{ "status", client_status_main },
 	{ "events", client_events_main },
 	{ "inject", client_inject_main },
+	{ "replay", recordings_replay_main },
+	{ "diff", recordings_diff_main },
 	{ "doctor", doctor_main },
 	{ "version", version_main },
 	{ "help", help_main },
@@ -125,13 +133,15 @@ int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
 	if (argc < 2) {
-		log_error("say what to do: tercet run, list, status, events, inject, doctor, version or help");
+		log_error("say what to do: tercet run, list, status, events, inject, replay, diff, doctor, version or "
+			  "help");
 		return STATUS_USAGE;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	log_error("what is \"%s\"? tercet run, list, status, events, inject, doctor, version and help are possible",
+	log_error("what is \"%s\"? tercet run, list, status, events, inject, replay, diff, doctor, version and help "
+		  "are possible",
 		  argv[1]);
 	return STATUS_USAGE;
 }

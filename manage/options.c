@@ -32,6 +32,7 @@ enum option_id {
 	OPTION_WATCHDOG,
 	OPTION_CONSOLE,
 	OPTION_STATS,
+	OPTION_RECORD,
 	OPTION_NAME,
 	OPTION_MONITOR,
 	OPTION_SEED,
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
 	{ "watchdog", required_argument, NULL, OPTION_WATCHDOG },
 	{ "console", required_argument, NULL, OPTION_CONSOLE },
 	{ "stats", required_argument, NULL, OPTION_STATS },
+	{ "record", required_argument, NULL, OPTION_RECORD },
 	{ "name", required_argument, NULL, OPTION_NAME },
 	{ "monitor", required_argument, NULL, OPTION_MONITOR },
 	{ "seed", required_argument, NULL, OPTION_SEED },
@@ -85,6 +87,7 @@ const char *options_help(void)
 	       "  --reports FOLDER         where a report is left when the machine is stopped (default: .)\n"
 	       "  --console WHERE          stdio, pty or file:PATH (default: stdio; Ctrl-A x ends tercet)\n"
 	       "  --stats FILE             write statistics as JSON when the run ends\n"
+	       "  --record FILE            write down what happens to the machine, for `tercet replay`\n"
 	       "  --name NAME              the machine's name, for `tercet status NAME` (default: tercet)\n"
 	       "  --monitor PATH|none      the socket of its monitor (default: NAME.sock in /run/tercet, or in\n"
 	       "                           $XDG_RUNTIME_DIR/tercet for users)\n"
@@ -265,6 +268,9 @@ static result take_option(int id, const char *value, struct machine_options *opt
 		return console_check(value);
 	case OPTION_STATS:
 		options->statistics = value;
+		return OK;
+	case OPTION_RECORD:
+		options->record = value;
 		return OK;
 	case OPTION_NAME:
 		options->name = value;

@@ -424,6 +424,30 @@ START_TEST(halted_leader_sleeps_until_the_verdict)
 }
 END_TEST
 
+/* What was not voted on must stay on the tape: a vote is due before there is too much of it, and then not again. */
+START_TEST(much_tape_asks_for_a_vote)
+{
+	const struct source_view view = replicas_view(1, 0);
+	const uint8_t bytes[TAPE_CONSOLE_MAX] = { 1 };
+
+	start(2, 1000 * NS_PER_S);
+	while (live.tape.at + 80 < CONTROL_TAPE_PER_VOTE)
+		(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
+	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
+	(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
+	struct input input = next(&view);
+
+	ck_assert_int_eq(input.kind, INPUT_VOTE);
+	ck_assert_uint_eq(input.value, VOTE_CAUSE_BACKLOG);
+	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
+	/* A leader that leads again, later, begins where it is. */
+	const struct source_links links = replicas_links(&replicas, 0);
+
+	source_live_init(&live, &links, 1000 * NS_PER_S);
+	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
+}
+END_TEST
+
 /* The leader waits for room on the tape; but not for those who are gone. */
 START_TEST(waits_for_readers)
 {
@@ -436,6 +460,7 @@ START_TEST(waits_for_readers)
 	/* Half of it unread is not too much. */
 	while (live.tape.at < CONTROL_TAPE_SIZE / 2 - 80)
 		(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
+	live.voted_at = live.tape.at;
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
 	ck_assert_uint_eq(replicas.own[0].control->statistics.wait_ns, 0);
 	(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
@@ -448,6 +473,7 @@ START_TEST(waits_for_readers)
 	while (live.tape.at - atomic_load(&replicas.own[1].control->tape_read) <
 	       CONTROL_TAPE_SIZE / 2 + 80)
 		(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
+	live.voted_at = live.tape.at;
 	atomic_store(&replicas.supervisor->live, 1);
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
 }
@@ -510,6 +536,7 @@ int main(void)
 	tcase_add_test(tests, halted_guest_votes);
 	tcase_add_test(tests, output_waits_for_the_verdict);
 	tcase_add_test(tests, halted_leader_sleeps_until_the_verdict);
+	tcase_add_test(tests, much_tape_asks_for_a_vote);
 	tcase_add_test(tests, waits_for_readers);
 	tcase_add_test(tests, wakes_followers);
 	tcase_add_test(tests, counts);

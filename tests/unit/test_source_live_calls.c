@@ -149,6 +149,8 @@ static void fill_tape(void)
 
 	while (live.tape.at <= CONTROL_TAPE_SIZE / 2)
 		(void)tape_write(&live.tape, TAPE_CONSOLE, 5, bytes, sizeof(bytes));
+	/* And voted on. */
+	live.voted_at = live.tape.at;
 }
 
 /* A leader that waits for room hears it, too: who should read may be gone. */
