@@ -152,6 +152,7 @@ static const struct exit_handler handlers[EXIT_REASONS] = {
 	[EXIT_TASK_PRIORITY] = { "task_priority", answer_nothing },
 	[EXIT_SHUTDOWN] = { "shutdown", answer_crash },
 	[EXIT_INTERNAL] = { "internal", answer_crash },
+	[EXIT_PREEMPTED] = { "preempted", answer_nothing },
 };
 
 const char *exit_reason_name(enum exit_reason reason)

@@ -29,6 +29,7 @@ enum exit_reason {
 	EXIT_TASK_PRIORITY = 12,
 	EXIT_SHUTDOWN = 13, /* triple fault */
 	EXIT_INTERNAL = 14, /* KVM cannot go on */
+	EXIT_PREEMPTED = 15, /* none of the guest's: it was stopped between two instructions (machine_stop.h) */
 	EXIT_REASONS
 };
 

@@ -95,6 +95,64 @@ result kvm_vcpu_step(struct kvm_vcpu *vcpu)
 	return set_single_step(vcpu, false);
 }
 
+result kvm_vcpu_set_rip(struct kvm_vcpu *vcpu, uint64_t rip)
+{
+	struct kvm_regs regs;
+
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM does not give the vCPU's registers");
+	regs.rip = rip;
+	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM does not accept the vCPU's registers");
+	vcpu->run->s.regs.regs = regs;
+	return OK;
+}
+
+/* struct kvm_nested_state ends in a flexible array: room for a VMCB comes from the union. */
+union nested_state {
+	struct kvm_nested_state state;
+	uint8_t room[sizeof(struct kvm_nested_state) + KVM_STATE_NESTED_SVM_VMCB_SIZE];
+};
+
+result kvm_vcpu_find(const struct kvm_vcpu *vcpu, enum kvm_vcpu_place *place)
+{
+	union nested_state nested = { .state = { .size = sizeof(nested) } };
+
+	if (ioctl(vcpu->fd, KVM_GET_NESTED_STATE, &nested) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM does not give the nested guest's state");
+	if (!(nested.state.flags & KVM_STATE_NESTED_GUEST_MODE))
+		*place = KVM_VCPU_OUTSIDE;
+	else
+		*place = nested.state.flags & KVM_STATE_NESTED_RUN_PENDING ? KVM_VCPU_ENTERING : KVM_VCPU_NESTED;
+	return OK;
+}
+
+uint64_t kvm_vcpu_watch_bits(unsigned count)
+{
+	/* The global enable bits: bit 1 of each two; all other bits 0 are breakpoints on execution (13.1.1.4). */
+	return 0xAAull & ((1ull << (2 * count)) - 1);
+}
+
+result kvm_vcpu_watch(struct kvm_vcpu *vcpu, const uint64_t *addresses, unsigned count, bool *watched)
+{
+	enum { DR7_ENABLES = 0xFF };
+	struct kvm_guest_debug debug = { .control = count ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP : 0 };
+	struct kvm_debugregs own;
+
+	invariant(count <= KVM_VCPU_WATCHES);
+	if (ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &own) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM does not give the vCPU's debug registers");
+	*watched = !(own.dr7 & DR7_ENABLES);
+	if (count && !*watched)
+		return OK;
+	for (unsigned i = 0; i < count; i++)
+		debug.arch.debugreg[i] = addresses[i];
+	debug.arch.debugreg[7] = kvm_vcpu_watch_bits(count);
+	if (ioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM cannot watch the guest by debug registers");
+	return OK;
+}
+
 result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector)
 {
 	struct kvm_interrupt interrupt = { .irq = vector };

@@ -42,6 +42,27 @@ must_check result kvm_vcpu_complete(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *s
 /* Executes one instruction: KVM_EXIT_DEBUG, or the exit that it makes (4.87 KVM_SET_GUEST_DEBUG). */
 must_check result kvm_vcpu_step(struct kvm_vcpu *vcpu);
 
+/* Moves RIP alone (4.11 KVM_GET_REGS, 4.12 KVM_SET_REGS). No instruction may wait to be completed. */
+must_check result kvm_vcpu_set_rip(struct kvm_vcpu *vcpu, uint64_t rip);
+
+enum kvm_vcpu_place {
+	KVM_VCPU_OUTSIDE,  /* in no nested guest */
+	KVM_VCPU_ENTERING, /* behind VMRUN, before the nested guest's first instruction */
+	KVM_VCPU_NESTED,   /* in its nested guest */
+};
+
+/* Where a vCPU with nested virtualisation stands (4.114 KVM_GET_NESTED_STATE). */
+must_check result kvm_vcpu_find(const struct kvm_vcpu *vcpu, enum kvm_vcpu_place *place);
+
+enum { KVM_VCPU_WATCHES = 4 }; /* debug registers with an address (AMD64 APM vol. 2, 13.1.1) */
+
+/* Stops before the instructions at these linear addresses are executed (KVM_EXIT_DEBUG), or with `count` 0 no longer
+ * (4.87 KVM_SET_GUEST_DEBUG). The guest must not use debug registers itself: then `*watched` is false. */
+must_check result kvm_vcpu_watch(struct kvm_vcpu *vcpu, const uint64_t *addresses, unsigned count, bool *watched);
+
+/* The bits of DR7 that make them count: for a nested guest they must be in its VMCB, too. */
+uint64_t kvm_vcpu_watch_bits(unsigned count);
+
 /* Queues an external interrupt, which the guest must be able to take (4.16 KVM_INTERRUPT). */
 must_check result kvm_vcpu_interrupt(struct kvm_vcpu *vcpu, uint8_t vector);
 

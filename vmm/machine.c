@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "vmm/breakpoint.h"
 #include "vmm/interrupt_shadow.h"
 #include "vmm/page_walk.h"
 
@@ -226,6 +227,7 @@ static bool false_window(const struct machine *machine)
 result machine_run(struct machine *machine, enum machine_stop *stop)
 {
 	enum kvm_vcpu_stop vcpu_stop;
+	bool hit;
 
 	invariant(!machine->halted);
 	do {
@@ -234,7 +236,13 @@ result machine_run(struct machine *machine, enum machine_stop *stop)
 			*stop = MACHINE_INTERRUPTED;
 			return OK;
 		}
-	} while (false_window(machine));
+		TRY(breakpoints_seen(machine->breakpoints, &hit));
+		if (hit) {
+			*stop = MACHINE_BREAKPOINT;
+			return OK;
+		}
+	} while (false_window(machine) ||
+		 (machine->has_shim && trap_shim_return_fault(&machine->shim, machine->vcpu.run)));
 	if (machine->loses_shadows && machine->vcpu.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN)
 		TRY(interrupt_shadow_finish(&machine->vcpu, machine->ram));
 	machine->position++;
@@ -349,7 +357,7 @@ result machine_answer(struct machine *machine, enum exit_outcome *outcome)
 	machine->halted = *outcome == OUTCOME_HALTED;
 	if (reason == EXIT_MSR_READ || reason == EXIT_MSR_WRITE)
 		return finish_msr(machine);
-	if (machine->in_shim && *outcome == OUTCOME_RUN)
+	if (machine->in_shim && reason != EXIT_PREEMPTED && *outcome == OUTCOME_RUN)
 		return finish_trap(machine);
 	return OK;
 }

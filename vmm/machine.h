@@ -24,6 +24,8 @@
 #include "vmm/registers.h"
 #include "vmm/trap_shim.h"
 
+struct breakpoints;
+
 struct machine {
 	struct kvm_vm vm;
 	struct kvm_vcpu vcpu;
@@ -40,6 +42,7 @@ struct machine {
 	struct machine_exit exit; /* the exit at hand */
 	uint16_t event;           /* delivered at the last machine_prepare: see struct exit_record */
 	uint64_t position;        /* exits completed since power-on */
+	struct breakpoints *breakpoints; /* those that were made for it (breakpoint.h), or NULL */
 };
 
 /* Makes a machine over `ram` and `board`, which stay the caller's. With `trap_shim` the host must have nested
@@ -50,6 +53,7 @@ void machine_destroy(struct machine *machine);
 enum machine_stop {
 	MACHINE_EXITED,      /* at the next position, machine->exit tells why */
 	MACHINE_INTERRUPTED, /* by a signal, somewhere inside the segment; run on to reach the position */
+	MACHINE_BREAKPOINT,  /* likewise, right before an instruction with a breakpoint */
 };
 
 /* Enters the guest until its next exit; then machine->position has moved on by one. */

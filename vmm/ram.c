@@ -138,6 +138,16 @@ result ram_write(struct ram *ram, uint64_t address, const void *data, uint64_t l
 	return OK;
 }
 
+result ram_patch(struct ram *ram, uint64_t address, const void *data, uint64_t length)
+{
+	uint64_t offset;
+
+	invariant(ram->writable);
+	TRY(ram_door(ram, address, length, &offset));
+	memcpy(ram->memory + offset, data, length);
+	return OK;
+}
+
 result ram_write_file(struct ram *ram, uint64_t address, int fd, const char *what, uint64_t offset,
 		      uint64_t length)
 {

@@ -50,6 +50,9 @@ bool ram_contains(const struct ram *ram, uint64_t address, uint64_t length);
 must_check result ram_read(const struct ram *ram, uint64_t address, void *data, uint64_t length);
 must_check result ram_write(struct ram *ram, uint64_t address, const void *data, uint64_t length);
 
+/* As ram_write, but not booked as dirty: for what is taken back before anybody asks for it (breakpoint.h). */
+must_check result ram_patch(struct ram *ram, uint64_t address, const void *data, uint64_t length);
+
 /* As ram_write, from a file: `length` bytes from `offset` on. */
 must_check result ram_write_file(struct ram *ram, uint64_t address, int fd, const char *what, uint64_t offset,
 				 uint64_t length);

@@ -23,12 +23,15 @@ enum { SHIM_OUT_OFFSET = 3 };
 
 /* VMCB control area (AMD64 APM vol. 2, table B-1). */
 enum {
+	VMCB_INTERCEPT_EXCEPTIONS = 0x08, /* a bit for each vector */
 	VMCB_INTERCEPT_3 = 0x0C,
 	VMCB_INTERCEPT_4 = 0x10,
 	VMCB_ASID = 0x58,
 	VMCB_INT_CTL = 0x60,
 	VMCB_INT_SHADOW = 0x68,
 	VMCB_EXIT_CODE = 0x70,
+	VMCB_EXIT_INFO_1 = 0x78,
+	VMCB_EXIT_INT_INFO = 0x88, /* what was being delivered, in the form of VMCB_EVENT_INJECT */
 	VMCB_EVENT_INJECT = 0xA8,
 	VMCB_NEXT_RIP = 0xC8,
 	INTERCEPT_3_RDTSC = 1 << 14,
@@ -75,7 +78,12 @@ enum {
 #define EVENT_TYPE_MASK (7u << 8)
 #define EVENT_CODE_VALID (1u << 11)
 #define EVENT_VALID (1u << 31)
+#define VECTOR_DE 0u
 #define VECTOR_UD 6u
+#define VECTOR_DF 8u
+#define VECTOR_TS 10u
+#define VECTOR_GP 13u
+#define VECTOR_PF 14u
 
 static uint8_t *vmcb(const struct trap_shim *shim)
 {
@@ -152,6 +160,8 @@ static void fill_vmcb(struct trap_shim *shim, const struct cpu_state *guest)
 	uint64_t event = 0;
 
 	memset(vmcb(shim), 0, 0x1000);
+	if (shim->intercepts_faults)
+		bytes_store_u32(vmcb(shim) + VMCB_INTERCEPT_EXCEPTIONS, 1u << VECTOR_GP);
 	bytes_store_u32(vmcb(shim) + VMCB_INTERCEPT_3, INTERCEPT_3_RDTSC | INTERCEPT_3_CPUID);
 	bytes_store_u32(vmcb(shim) + VMCB_INTERCEPT_4, INTERCEPT_4_SVM_AND_RDTSCP);
 	bytes_store_u32(vmcb(shim) + VMCB_ASID, SHIM_ASID);
@@ -181,7 +191,7 @@ static void fill_vmcb(struct trap_shim *shim, const struct cpu_state *guest)
 	vmcb_set(shim, SAVE_CR3, guest->cr3);
 	vmcb_set(shim, SAVE_CR4, guest->cr4);
 	vmcb_set(shim, SAVE_DR6, guest->dr6);
-	vmcb_set(shim, SAVE_DR7, guest->dr7);
+	vmcb_set(shim, SAVE_DR7, guest->dr7 | shim->watch);
 	vmcb_set(shim, SAVE_RFLAGS, guest->rflags);
 	vmcb_set(shim, SAVE_RIP, guest->rip);
 	vmcb_set(shim, SAVE_RSP, guest->gpr[GPR_RSP]);
@@ -253,7 +263,7 @@ void trap_shim_merge(const struct trap_shim *shim, struct cpu_state *state)
 	state->cr3 = vmcb_get(shim, SAVE_CR3);
 	state->cr4 = vmcb_get(shim, SAVE_CR4);
 	state->dr6 = vmcb_get(shim, SAVE_DR6);
-	state->dr7 = vmcb_get(shim, SAVE_DR7);
+	state->dr7 = vmcb_get(shim, SAVE_DR7) & ~shim->watch;
 	state->rflags = vmcb_get(shim, SAVE_RFLAGS);
 	state->rip = vmcb_get(shim, SAVE_RIP);
 	state->gpr[GPR_RSP] = vmcb_get(shim, SAVE_RSP);
@@ -325,6 +335,59 @@ void trap_shim_finish(struct trap_shim *shim, uint64_t rax, unsigned length)
 void trap_shim_undefined(struct trap_shim *shim)
 {
 	vmcb_set(shim, VMCB_EVENT_INJECT, VECTOR_UD | EVENT_EXCEPTION | EVENT_VALID);
+}
+
+void trap_shim_intercept_faults(struct trap_shim *shim, bool on)
+{
+	shim->intercepts_faults = on;
+	bytes_store_u32(vmcb(shim) + VMCB_INTERCEPT_EXCEPTIONS, on ? 1u << VECTOR_GP : 0);
+}
+
+bool trap_shim_fault_is_plain(const struct trap_shim *shim)
+{
+	return !(vmcb_get(shim, VMCB_EXIT_INT_INFO) & EVENT_VALID);
+}
+
+void trap_shim_forget_fault(struct trap_shim *shim)
+{
+	vmcb_set(shim, VMCB_EVENT_INJECT, 0);
+	trap_shim_arm(shim);
+}
+
+/* Whether a #GP while this exception is delivered makes a double fault: the contributory ones, and #PF. */
+static bool doubles(uint64_t vector)
+{
+	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_PF);
+}
+
+bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run)
+{
+	uint64_t delivered = vmcb_get(shim, VMCB_EXIT_INT_INFO);
+	uint64_t event = VECTOR_GP | EVENT_EXCEPTION | EVENT_CODE_VALID | EVENT_VALID |
+			 vmcb_get(shim, VMCB_EXIT_INFO_1) << 32;
+
+	if (!trap_shim_stopped(shim, run) || trap_shim_code(shim) != TRAP_GENERAL_PROTECTION)
+		return false;
+	if ((delivered & EVENT_VALID) && (delivered & EVENT_TYPE_MASK) == EVENT_EXCEPTION) {
+		uint64_t vector = delivered & 0xFF;
+
+		if (doubles(vector) || vector == VECTOR_DF)
+			event = VECTOR_DF | EVENT_EXCEPTION | EVENT_CODE_VALID | EVENT_VALID;
+		/* The third one ends the machine, which is for the CPU to do: it shall fault again, unseen by us. */
+		if (vector == VECTOR_DF)
+			bytes_store_u32(vmcb(shim) + VMCB_INTERCEPT_EXCEPTIONS, 0);
+	}
+	vmcb_set(shim, VMCB_EVENT_INJECT, event);
+	/* A fault's flags are pushed with RF set (APM vol. 2, 13.1.3.6), and an injected one's as they are here. */
+	vmcb_set(shim, SAVE_RFLAGS, vmcb_get(shim, SAVE_RFLAGS) | RFLAGS_RF);
+	trap_shim_arm(shim);
+	return true;
+}
+
+void trap_shim_watch(struct trap_shim *shim, uint64_t bits)
+{
+	vmcb_set(shim, SAVE_DR7, (vmcb_get(shim, SAVE_DR7) & ~shim->watch) | bits);
+	shim->watch = bits;
 }
 
 bool trap_shim_event_staged(const struct trap_shim *shim)

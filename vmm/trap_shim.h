@@ -21,10 +21,13 @@
 
 struct trap_shim {
 	uint8_t *memory; /* TRAP_SHIM_SIZE bytes, private to this process */
+	bool intercepts_faults; /* see trap_shim_intercept_faults */
+	uint64_t watch;         /* see trap_shim_watch */
 };
 
 /* Why the guest came out (VMCB exit codes, AMD64 APM vol. 2, appendix C). */
 enum trap_shim_code {
+	TRAP_GENERAL_PROTECTION = 0x4D, /* only while faults are intercepted */
 	TRAP_RDTSC = 0x6E,
 	TRAP_CPUID = 0x72,
 	TRAP_VMRUN = 0x80,
@@ -70,6 +73,28 @@ uint64_t trap_shim_rip(const struct trap_shim *shim);
 
 /* Makes the guest take #UD at the trapped instruction. */
 void trap_shim_undefined(struct trap_shim *shim);
+
+/*
+ * Whether the guest's #GP come to the shim, from the next VMRUN on. The guest does not notice: those that nobody wants
+ * are given back to it by trap_shim_return_fault.
+ */
+void trap_shim_intercept_faults(struct trap_shim *shim, bool on);
+
+/* With a #GP at hand: whether it was raised by an instruction, and not while an event was delivered. */
+bool trap_shim_fault_is_plain(const struct trap_shim *shim);
+
+/* Forgets the #GP at hand: the guest stands on the instruction that raised it, which has not been executed. */
+void trap_shim_forget_fault(struct trap_shim *shim);
+
+/*
+ * If the exit at hand is a #GP, stages it for the guest, as its CPU would have raised it: as a double fault where it
+ * came while another exception was delivered (AMD64 APM vol. 2, 8.2.9, and 15.12). False: it is another exit.
+ */
+bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run);
+
+/* Bits of DR7 that the guest runs with besides its own, and that its state does not show; 0 for none. KVM's hardware
+ * breakpoints need them at a VMRUN. */
+void trap_shim_watch(struct trap_shim *shim, uint64_t bits);
 
 /* Whether the next entry delivers an event, and whether the guest could take an external interrupt there. */
 bool trap_shim_event_staged(const struct trap_shim *shim);

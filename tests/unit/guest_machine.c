@@ -21,7 +21,7 @@ bool guest_machine_available(const char *what)
 	return true;
 }
 
-static void make_empty(struct guest_machine *guest)
+static void make_empty(struct guest_machine *guest, bool trap_shim)
 {
 	memset(guest, 0, sizeof(*guest));
 	fixture_init(&guest->fixture);
@@ -29,19 +29,30 @@ static void make_empty(struct guest_machine *guest)
 
 	guest_memory_make(&guest->ram, GUEST_MACHINE_MEMORY);
 	must_succeed(board_create(&guest->board, &config));
-	must_succeed(machine_create(&guest->machine, &guest->ram, guest->board, false));
+	must_succeed(machine_create(&guest->machine, &guest->ram, guest->board, trap_shim));
+}
+
+static void make(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end, bool trap_shim, bool user)
+{
+	struct cpu_state entry;
+
+	make_empty(guest, trap_shim);
+	must_succeed(ram_write(&guest->ram, GUEST_MACHINE_CODE, code, (uint64_t)(code_end - code)));
+	must_succeed(boot_paging_enter(&guest->ram, user, &entry));
+	entry.rip = GUEST_MACHINE_CODE;
+	entry.gpr[GPR_RSP] = GUEST_MACHINE_CODE - 0x1000;
+	must_succeed(machine_import(&guest->machine, &entry, false));
 }
 
 void guest_machine_make(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end)
 {
-	struct cpu_state entry;
+	make(guest, code, code_end, false, true);
+}
 
-	make_empty(guest);
-	must_succeed(ram_write(&guest->ram, GUEST_MACHINE_CODE, code, (uint64_t)(code_end - code)));
-	must_succeed(boot_paging_enter(&guest->ram, true, &entry));
-	entry.rip = GUEST_MACHINE_CODE;
-	entry.gpr[GPR_RSP] = GUEST_MACHINE_CODE - 0x1000;
-	must_succeed(machine_import(&guest->machine, &entry, false));
+void guest_machine_make_behind_shim(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end,
+				    bool user)
+{
+	make(guest, code, code_end, true, user);
 }
 
 void guest_machine_destroy(struct guest_machine *guest)
@@ -90,7 +101,7 @@ void guest_machine_copy(struct guest_machine *copy, struct guest_machine *origin
 	struct bytes_writer writer = bytes_writer_over(bytes, sizeof(bytes));
 	struct cpu_state state;
 
-	make_empty(copy);
+	make_empty(copy, original->machine.has_shim);
 	board_save(original->board, &writer);
 	ck_assert(!writer.overflow);
 	struct bytes_reader reader = bytes_reader_over(bytes, writer.used);

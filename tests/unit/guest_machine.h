@@ -29,6 +29,11 @@ struct guest_machine {
 bool guest_machine_available(const char *what);
 
 void guest_machine_make(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end);
+
+/* Likewise behind the trap shim, in ring 3 or in ring 0: needs nested SVM. */
+void guest_machine_make_behind_shim(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end,
+				    bool user);
+
 void guest_machine_destroy(struct guest_machine *guest);
 
 /* Goes on to the next position: prepares, runs, answers. */

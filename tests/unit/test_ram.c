@@ -142,6 +142,24 @@ START_TEST(door)
 }
 END_TEST
 
+START_TEST(patches_are_not_booked)
+{
+	struct ram ram;
+	uint64_t bitmap[16 * MIB / 4096 / 64] = { 0 };
+	const uint64_t none[ARRAY_SIZE(bitmap)] = { 0 };
+	uint8_t byte;
+
+	guest_memory_make(&ram, 16 * MIB);
+	must_succeed(ram_patch(&ram, 5000, "x", 1));
+	must_succeed(ram_read(&ram, 5000, &byte, 1));
+	ck_assert_uint_eq(byte, 'x');
+	ram_collect_dirty(&ram, bitmap);
+	ck_assert_mem_eq(bitmap, none, sizeof(none));
+	must_fail(ram_patch(&ram, 16 * MIB - 1, "xy", 2), STATUS_GUEST, "not in guest RAM");
+	ram_unmap(&ram);
+}
+END_TEST
+
 START_TEST(high_memory)
 {
 	struct ram ram;
@@ -221,6 +239,7 @@ int main(void)
 	tcase_add_test(tests, mapping_checks_the_file);
 	tcase_add_loop_test(tests, layout, 0, (int)ARRAY_SIZE(layouts));
 	tcase_add_test(tests, door);
+	tcase_add_test(tests, patches_are_not_booked);
 	tcase_add_test(tests, high_memory);
 	tcase_add_test(tests, files);
 	tcase_add_test(tests, read_only);

@@ -9,8 +9,11 @@
 /* From the VMCB's start (AMD64 APM vol. 2, tables B-1 and B-2). */
 enum {
 	VMCB = 0x1000,
+	EXCEPTIONS = 0x08,
 	INT_SHADOW = 0x68,
 	EXIT_CODE = 0x70,
+	EXIT_INFO_1 = 0x78,
+	EXIT_INT_INFO = 0x88,
 	EVENT_INJECT = 0xA8,
 	NEXT_RIP = 0xC8,
 	SEGMENTS = 0x400,
@@ -33,6 +36,7 @@ static struct trap_shim shim = { .memory = memory };
 static void setup(void)
 {
 	memset(memory, 0, sizeof(memory));
+	shim = (struct trap_shim){ .memory = memory };
 }
 
 static uint64_t get(unsigned offset)
@@ -211,6 +215,100 @@ START_TEST(interrupts)
 }
 END_TEST
 
+START_TEST(fault_intercept)
+{
+	struct cpu_state state = { 0 };
+
+	bytes_store_u32(memory + VMCB + EXCEPTIONS + 4, 0x44000);
+	trap_shim_intercept_faults(&shim, true);
+	ck_assert_uint_eq(get(EXCEPTIONS), UINT64_C(0x44000) << 32 | 1 << 13);
+	ck_assert(shim.intercepts_faults);
+	trap_shim_intercept_faults(&shim, false);
+	ck_assert_uint_eq(get(EXCEPTIONS), UINT64_C(0x44000) << 32);
+	ck_assert(!shim.intercepts_faults);
+
+	set(EVENT_INJECT, 0x80000020);
+	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
+	ck_assert(trap_shim_fault_is_plain(&shim));
+	trap_shim_forget_fault(&shim);
+	ck_assert(!trap_shim_event_staged(&shim));
+	ck_assert(!trap_shim_stopped(&shim, shims_out()));
+	trap_shim_merge(&shim, &state);
+	ck_assert_uint_eq(state.pending_interrupt | state.pending_exception, 0);
+}
+END_TEST
+
+/* What a #GP becomes, by what was being delivered when it came (EXITINTINFO, APM vol. 2, 15.7.3): itself, or a double
+ * fault, or the end. */
+static const struct fault {
+	uint64_t delivered, injected;
+	bool intercepted; /* afterwards */
+} faults[] = {
+	{ 0, UINT64_C(0x12380000B0D), true },
+	{ 0x0000030E, UINT64_C(0x12380000B0D), true }, /* not valid */
+	{ 0x80000020, UINT64_C(0x12380000B0D), true }, /* an interrupt */
+	{ 0x80000480, UINT64_C(0x12380000B0D), true }, /* INT $0x80 */
+	{ 0x80000306, UINT64_C(0x12380000B0D), true }, /* #UD */
+	{ 0x80000300, 0x80000B08, true },              /* #DE */
+	{ 0x80000B0A, 0x80000B08, true },              /* #TS */
+	{ 0x80000B0D, 0x80000B08, true },              /* #GP */
+	{ 0x80000B0E, 0x80000B08, true },              /* #PF */
+	{ 0x80000310, UINT64_C(0x12380000B0D), true }, /* #MF */
+	{ 0x80000B08, 0x80000B08, false },             /* #DF */
+};
+
+START_TEST(faults_are_returned)
+{
+	const struct fault *fault = &faults[_i];
+
+	trap_shim_intercept_faults(&shim, true);
+	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
+	set(EXIT_INFO_1, 0x123);
+	set(EXIT_INT_INFO, fault->delivered);
+	set(RFLAGS, 0x202);
+	set(RIP, 0x1000);
+	ck_assert_int_eq(trap_shim_fault_is_plain(&shim), !(fault->delivered >> 31));
+	ck_assert(trap_shim_return_fault(&shim, shims_out()));
+	ck_assert_uint_eq(get(EVENT_INJECT), fault->injected);
+	ck_assert_uint_eq(get(EXCEPTIONS), fault->intercepted ? 1 << 13 : 0);
+	ck_assert_uint_eq(get(RFLAGS), 0x10202);
+	ck_assert_uint_eq(get(RIP), 0x1000);
+	ck_assert(!trap_shim_stopped(&shim, shims_out()));
+	ck_assert(!trap_shim_return_fault(&shim, shims_out()));
+}
+END_TEST
+
+START_TEST(other_exits_are_no_faults)
+{
+	struct kvm_run *run = shims_out();
+
+	set(EXIT_CODE, TRAP_RDTSC);
+	ck_assert(!trap_shim_return_fault(&shim, run));
+	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
+	run->exit_reason = KVM_EXIT_HLT;
+	ck_assert(!trap_shim_return_fault(&shim, run));
+	ck_assert_uint_eq(get(EVENT_INJECT), 0);
+	ck_assert_uint_eq(get(RFLAGS), 0);
+}
+END_TEST
+
+/* What we look for with debug registers is not the guest's. */
+START_TEST(watches)
+{
+	struct cpu_state state = { 0 };
+
+	set(DR7, 0x400);
+	trap_shim_watch(&shim, 0xA);
+	ck_assert_uint_eq(get(DR7), 0x40A);
+	trap_shim_merge(&shim, &state);
+	ck_assert_uint_eq(state.dr7, 0x400);
+	trap_shim_watch(&shim, 0x2);
+	ck_assert_uint_eq(get(DR7), 0x402);
+	trap_shim_watch(&shim, 0);
+	ck_assert_uint_eq(get(DR7), 0x400);
+}
+END_TEST
+
 /* What is written beside the VMCB belongs to others. */
 START_TEST(nothing_else_is_touched)
 {
@@ -220,6 +318,11 @@ START_TEST(nothing_else_is_touched)
 	trap_shim_arm(&shim);
 	trap_shim_finish(&shim, 1, 2);
 	trap_shim_undefined(&shim);
+	trap_shim_intercept_faults(&shim, true);
+	trap_shim_forget_fault(&shim);
+	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
+	ck_assert(trap_shim_return_fault(&shim, shims_out()));
+	trap_shim_watch(&shim, 0xAA);
 	trap_shim_merge(&shim, &state);
 	for (size_t i = 0; i < sizeof(memory); i++)
 		if ((i < VMCB || i >= VMCB + 0x1000) && memory[i] != 0xA5)
@@ -238,6 +341,10 @@ int main(void)
 	tcase_add_test(tests, stopped);
 	tcase_add_test(tests, finish);
 	tcase_add_test(tests, interrupts);
+	tcase_add_test(tests, fault_intercept);
+	tcase_add_loop_test(tests, faults_are_returned, 0, (int)ARRAY_SIZE(faults));
+	tcase_add_test(tests, other_exits_are_no_faults);
+	tcase_add_test(tests, watches);
 	tcase_add_test(tests, nothing_else_is_touched);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);

@@ -1,0 +1,126 @@
+#include "tests/unit/stepped_guest.h"
+
+#include <signal.h>
+#include <sys/time.h>
+
+struct guest_machine guest;
+struct breakpoints breakpoints;
+struct cpu_state state;
+
+void start(const uint8_t *code, const uint8_t *code_end)
+{
+	guest_machine_make(&guest, code, code_end);
+	breakpoints_create(&breakpoints, &guest.machine, BREAKPOINT_OUT);
+	must_succeed(machine_prepare(&guest.machine));
+}
+
+void start_behind_shim(const uint8_t *code, const uint8_t *code_end, enum breakpoint_backend backend, bool user)
+{
+	guest_machine_make_behind_shim(&guest, code, code_end, user);
+	breakpoints_create(&breakpoints, &guest.machine, backend);
+	must_succeed(machine_prepare(&guest.machine));
+}
+
+void stepped_guest_teardown(void)
+{
+	if (guest.machine.breakpoints)
+		breakpoints_destroy(&breakpoints);
+	guest_machine_destroy(&guest);
+}
+
+struct breakpoint at(uint64_t offset)
+{
+	return (struct breakpoint){ GUEST_MACHINE_CODE + offset, GUEST_MACHINE_CODE + offset };
+}
+
+void plant(const struct breakpoint *places, unsigned count)
+{
+	bool planted = false;
+
+	must_succeed(breakpoints_plant(&breakpoints, places, count, &planted));
+	ck_assert(planted);
+}
+
+void plant_at(uint64_t offset)
+{
+	const struct breakpoint place = at(offset);
+
+	plant(&place, 1);
+}
+
+enum machine_stop run(void)
+{
+	enum machine_stop stop;
+
+	must_succeed(machine_run(&guest.machine, &stop));
+	return stop;
+}
+
+void must_stand_at(uint64_t offset)
+{
+	must_succeed(machine_export(&guest.machine, &state));
+	ck_assert_msg(state.rip == GUEST_MACHINE_CODE + offset, "the guest stands at %#jx, not at %#jx",
+		      (uintmax_t)(state.rip - GUEST_MACHINE_CODE), (uintmax_t)offset);
+}
+
+void must_hit(uint64_t offset)
+{
+	uint64_t position = guest.machine.position;
+
+	ck_assert_int_eq(run(), MACHINE_BREAKPOINT);
+	ck_assert_uint_eq(guest.machine.position, position);
+	must_stand_at(offset);
+}
+
+enum machine_stop step(void)
+{
+	enum machine_stop stop;
+
+	must_succeed(machine_export(&guest.machine, &state));
+	must_succeed(breakpoints_step(&breakpoints, &state, &stop));
+	return stop;
+}
+
+void must_step_to(uint64_t offset)
+{
+	ck_assert_int_eq(step(), MACHINE_BREAKPOINT);
+	must_stand_at(offset);
+}
+
+enum exit_outcome answer(void)
+{
+	enum exit_outcome outcome;
+
+	must_succeed(machine_answer(&guest.machine, &outcome));
+	must_succeed(machine_prepare(&guest.machine));
+	return outcome;
+}
+
+void must_exit(uint16_t port)
+{
+	uint64_t position = guest.machine.position;
+
+	ck_assert_int_eq(run(), MACHINE_EXITED);
+	ck_assert_uint_eq(guest.machine.position, position + 1);
+	ck_assert_uint_eq(guest.machine.exit.record.reason, EXIT_PORT_OUT);
+	ck_assert_uint_eq(guest.machine.exit.record.address, port);
+	(void)answer();
+}
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+void interrupt_after(unsigned microseconds)
+{
+	const struct sigaction action = { .sa_handler = on_alarm };
+	const struct itimerval soon = { .it_value = { .tv_usec = (suseconds_t)microseconds },
+					.it_interval = { .tv_usec = 20000 } };
+	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
+
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	ck_assert_int_eq(run(), MACHINE_INTERRUPTED);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+}
