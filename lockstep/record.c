@@ -106,11 +106,11 @@ static result take_entry(struct record *record, const struct tape_entry *entry)
 /* Takes what `leader` has on its tape up to offset `end`. */
 static result take_tape(struct record *record, const struct member *leader, uint64_t end)
 {
-	const uint64_t begin = record->tape_at;
+	const uint64_t first = record->tape_at;
 	struct tape_reader reader = {
 		.ring = leader->area.tape,
 		.mirror = leader->area.tape_mirror,
-		.at = begin,
+		.at = first,
 		.position = record->taken_position,
 		.ends = true,
 		.end = end,
@@ -118,9 +118,9 @@ static result take_tape(struct record *record, const struct member *leader, uint
 	uint64_t written;
 	bool there = true;
 
-	if (end < begin || end - begin > CONTROL_TAPE_SIZE)
+	if (end < first || end - first > CONTROL_TAPE_SIZE)
 		return fail(STATUS_FAILED, "replica %u has no tape from byte %" PRIu64 " to %" PRIu64, leader->index,
-			    begin, end);
+			    first, end);
 	while (there) {
 		struct tape_entry entry;
 
@@ -132,7 +132,7 @@ static result take_tape(struct record *record, const struct member *leader, uint
 	}
 	/* It goes on while it is read: what it has written by now may be in the place of what was read. */
 	written = checked_word_load(&leader->area.control->tape_written, end);
-	if (written > begin + CONTROL_TAPE_SIZE)
+	if (written > first + CONTROL_TAPE_SIZE)
 		return fail(STATUS_FAILED, "replica %u has overwritten its tape before it could be recorded",
 			    leader->index);
 	record->tape_at = end;

@@ -237,13 +237,12 @@ void recording_rewind(struct recording *recording)
 
 result recording_scan(struct recording *recording, uint64_t position, struct recording_summary *summary)
 {
+	struct recording_item item = { .position = 0 };
 	result r = OK;
 
 	*summary = (struct recording_summary){ .ended = false };
 	recording_rewind(recording);
 	while (!recording->ended) {
-		struct recording_item item;
-
 		r = recording_next(recording, &item);
 		if (failed(r) || item.position > position)
 			break;

@@ -156,6 +156,16 @@ START_TEST(followers_wait)
 }
 END_TEST
 
+/* A leader casts its next vote, at this offset of a leadership's tape, where it stands then. */
+static void stand_on_tape(struct replica *leader, uint64_t votes, uint32_t epoch, uint64_t at)
+{
+	struct vote_record *record = &leader->own.control->records[votes - 1];
+
+	stand_at(leader, 10 * votes, votes);
+	record->epoch = epoch;
+	record->tape_at = leader->sources.live.tape.at = at;
+}
+
 /* The leader goes on without, but not for ever: not too many votes, exits or bytes or too long ahead, and not at the
  * end. */
 START_TEST(leaders_wait_within_reason)
@@ -186,6 +196,22 @@ START_TEST(leaders_wait_within_reason)
 		must_succeed(attend_verdict(leader));
 		leader->box.cast_ns[0] -= leader->config.vote_interval;
 		stand_at(leader, 20, 2);
+		break;
+	case 4:
+		stand_on_tape(leader, 1, 0, 5000);
+		must_succeed(attend_verdict(leader));
+		stand_on_tape(leader, 2, 0, 5000 + CONTROL_TAPE_PER_VOTE);
+		must_succeed(attend_verdict(leader));
+		stand_on_tape(leader, 3, 0, 5024 + CONTROL_TAPE_PER_VOTE);
+		break;
+	case 5:
+		/* A vote that it cast as a follower was on another tape. */
+		leader->epoch = 1;
+		leadership_publish(world.page, 1, &(struct leadership){ .leader = 0, .tape_base = 300 });
+		stand_on_tape(leader, 1, 0, 1 << 30);
+		stand_on_tape(leader, 2, 1, 300 + CONTROL_TAPE_PER_VOTE);
+		must_succeed(attend_verdict(leader));
+		stand_on_tape(leader, 3, 1, 324 + CONTROL_TAPE_PER_VOTE);
 		break;
 	default:
 		leader->outbox.end = leader->outbox.voted = CONTROL_OUTBOX_SIZE / 2;
@@ -395,7 +421,7 @@ int main(void)
 
 	tcase_add_checked_fixture(verdicts, setup, teardown);
 	tcase_add_test(verdicts, followers_wait);
-	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 5);
+	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 7);
 	tcase_add_test(verdicts, backends_that_are_slow);
 	tcase_add_loop_test(verdicts, held, 0, 3);
 	tcase_add_test(verdicts, held_where);

@@ -15,7 +15,7 @@ enum { FILE_MAX = 1 << 16, VOTES = 3 };
 
 static uint8_t bytes[FILE_MAX];
 static struct bytes_writer file;
-static uint32_t number;
+static uint32_t records;
 static uint8_t tape_memory[1 << 12];
 static _Atomic uint64_t tape_word;
 static struct tape_writer tape;
@@ -28,8 +28,9 @@ static char path[64];
 
 static void put_raw(enum tape_file_kind kind, const void *payload, size_t length)
 {
-	const struct tape_file_record record = { .kind = kind, .length = (uint32_t)length, .number = number++ };
+	const struct tape_file_record record = { .kind = kind, .length = (uint32_t)length, .number = records };
 
+	records++;
 	tape_file_put_record(&file, &record, payload);
 }
 
@@ -63,7 +64,7 @@ static void put_machine(const struct tape_file_machine *one)
 static void begin_file(void)
 {
 	file = bytes_writer_over(bytes, sizeof(bytes));
-	number = 0;
+	records = 0;
 	tape_file_put_header(&file);
 }
 
@@ -335,7 +336,7 @@ START_TEST(order_of_records)
 	put_end(&end);
 	must_refuse("the recording's end does not fit");
 	begin_with_machine();
-	number++;
+	records++;
 	put_segment(0);
 	must_refuse("some are missing or come twice");
 }
