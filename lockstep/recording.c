@@ -166,7 +166,7 @@ result recording_next(struct recording *recording, struct recording_item *item)
 	if (recording->segment)
 		TRY(in_record(recording, take_entry(recording, item, &there)));
 	while (!there) {
-		struct tape_file_record record;
+		struct tape_file_record record = { .length = 0 };
 
 		TRY(next_record(recording, &record));
 		TRY(in_record(recording, take_record(recording, &record, item, &there)));
@@ -180,7 +180,7 @@ result recording_next(struct recording *recording, struct recording_item *item)
 
 static result read_machine(struct recording *recording)
 {
-	struct tape_file_record record;
+	struct tape_file_record record = { .length = 0 };
 
 	TRY(next_record(recording, &record));
 	if (record.kind != TAPE_FILE_MACHINE)
