@@ -79,8 +79,9 @@ void breakpoints_destroy(struct breakpoints *breakpoints);
 
 /*
  * Plants `count` breakpoints in the place of those that are planted; none comes twice. To be called after
- * machine_prepare, or where a signal or a breakpoint stopped the machine. `*planted` is false, and nothing is planted,
- * where an event on its way to the guest stands against it: run on and try again.
+ * machine_prepare, where the exit at hand is settled (machine_settle), or where a signal or a breakpoint stopped the
+ * machine. `*planted` is false, and nothing is planted, where an event on its way to the guest stands against it: run
+ * on and try again.
  * Errors: too many, or one that is not in RAM or lies in two pages; then nothing is planted.
  */
 must_check result breakpoints_plant(struct breakpoints *breakpoints, const struct breakpoint *places, unsigned count,

@@ -6,6 +6,17 @@
 
 enum { OPCODE_HLT = 0xF4 };
 
+/* What is exported and what is imported must not have an instruction between them. */
+static result complete(struct machine *machine)
+{
+	enum kvm_vcpu_stop stop;
+
+	TRY(kvm_vcpu_complete(&machine->vcpu, &stop));
+	if (stop != KVM_VCPU_INTERRUPTED)
+		return fail(STATUS_FAILED, "breakpoints cannot be planted in the middle of an instruction");
+	return OK;
+}
+
 /*
  * The intercept counts from the next VMRUN on. A vCPU that stands in the shim comes to it by itself. One in its guest
  * is put before it with the same state, but an event that is staged there must not meet an interrupt window (see
@@ -20,6 +31,7 @@ static result arm(struct breakpoints *breakpoints, bool *armed)
 	*armed = true;
 	if (!machine->has_shim || machine->shim.intercepts_faults)
 		return OK;
+	TRY(complete(machine));
 	TRY(kvm_vcpu_find(&machine->vcpu, &place));
 	if (place != KVM_VCPU_OUTSIDE) {
 		machine->in_shim = false;
@@ -66,7 +78,6 @@ static result caught_halt(struct breakpoints *breakpoints, bool *hit)
 static result caught_fault(struct breakpoints *breakpoints, bool *hit)
 {
 	struct machine *machine = breakpoints->machine;
-	enum kvm_vcpu_stop stop;
 	struct cpu_state state;
 
 	memset(&state, 0, sizeof(state));
@@ -74,9 +85,7 @@ static result caught_fault(struct breakpoints *breakpoints, bool *hit)
 	if (!trap_shim_fault_is_plain(&machine->shim) || !breakpoints_at(breakpoints, &state))
 		return OK;
 	trap_shim_forget_fault(&machine->shim);
-	TRY(kvm_vcpu_complete(&machine->vcpu, &stop));
-	if (stop != KVM_VCPU_INTERRUPTED)
-		return fail(STATUS_FAILED, "KVM does not complete the shim's OUT");
+	TRY(complete(machine));
 	machine->in_shim = true;
 	*hit = true;
 	return OK;

@@ -224,6 +224,14 @@ static bool false_window(const struct machine *machine)
 	       !(run->s.regs.regs.rflags & RFLAGS_IF);
 }
 
+/* The guest's #GP that came to the shim only because of breakpoints. The emulator that loses shadows sets RF for
+ * injected faults as it does for others, or for none: that depends on its version. */
+static bool fault_returned(struct machine *machine)
+{
+	return machine->has_shim &&
+	       trap_shim_return_fault(&machine->shim, machine->vcpu.run, !machine->loses_shadows);
+}
+
 result machine_run(struct machine *machine, enum machine_stop *stop)
 {
 	enum kvm_vcpu_stop vcpu_stop;
@@ -241,8 +249,7 @@ result machine_run(struct machine *machine, enum machine_stop *stop)
 			*stop = MACHINE_BREAKPOINT;
 			return OK;
 		}
-	} while (false_window(machine) ||
-		 (machine->has_shim && trap_shim_return_fault(&machine->shim, machine->vcpu.run)));
+	} while (false_window(machine) || fault_returned(machine));
 	if (machine->loses_shadows && machine->vcpu.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN)
 		TRY(interrupt_shadow_finish(&machine->vcpu, machine->ram));
 	machine->position++;

@@ -360,7 +360,7 @@ static bool doubles(uint64_t vector)
 	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_PF);
 }
 
-bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run)
+bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run, bool sets_rf)
 {
 	uint64_t delivered = vmcb_get(shim, VMCB_EXIT_INT_INFO);
 	uint64_t event = VECTOR_GP | EVENT_EXCEPTION | EVENT_CODE_VALID | EVENT_VALID |
@@ -378,8 +378,8 @@ bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run)
 			bytes_store_u32(vmcb(shim) + VMCB_INTERCEPT_EXCEPTIONS, 0);
 	}
 	vmcb_set(shim, VMCB_EVENT_INJECT, event);
-	/* A fault's flags are pushed with RF set (APM vol. 2, 13.1.3.6), and an injected one's as they are here. */
-	vmcb_set(shim, SAVE_RFLAGS, vmcb_get(shim, SAVE_RFLAGS) | RFLAGS_RF);
+	if (sets_rf)
+		vmcb_set(shim, SAVE_RFLAGS, vmcb_get(shim, SAVE_RFLAGS) | RFLAGS_RF);
 	trap_shim_arm(shim);
 	return true;
 }

@@ -89,8 +89,9 @@ void trap_shim_forget_fault(struct trap_shim *shim);
 /*
  * If the exit at hand is a #GP, stages it for the guest, as its CPU would have raised it: as a double fault where it
  * came while another exception was delivered (AMD64 APM vol. 2, 8.2.9, and 15.12). False: it is another exit.
+ * `sets_rf`: whether the CPU pushes the flags of a fault with RF set, which it does not do for an injected one.
  */
-bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run);
+bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run, bool sets_rf);
 
 /* Bits of DR7 that the guest runs with besides its own, and that its state does not show; 0 for none. KVM's hardware
  * breakpoints need them at a VMRUN. */

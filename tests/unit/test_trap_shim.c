@@ -268,13 +268,24 @@ START_TEST(faults_are_returned)
 	set(RFLAGS, 0x202);
 	set(RIP, 0x1000);
 	ck_assert_int_eq(trap_shim_fault_is_plain(&shim), !(fault->delivered >> 31));
-	ck_assert(trap_shim_return_fault(&shim, shims_out()));
+	ck_assert(trap_shim_return_fault(&shim, shims_out(), true));
 	ck_assert_uint_eq(get(EVENT_INJECT), fault->injected);
 	ck_assert_uint_eq(get(EXCEPTIONS), fault->intercepted ? 1 << 13 : 0);
 	ck_assert_uint_eq(get(RFLAGS), 0x10202);
 	ck_assert_uint_eq(get(RIP), 0x1000);
 	ck_assert(!trap_shim_stopped(&shim, shims_out()));
-	ck_assert(!trap_shim_return_fault(&shim, shims_out()));
+	ck_assert(!trap_shim_return_fault(&shim, shims_out(), true));
+}
+END_TEST
+
+/* Some CPUs see to RF themselves, or do without. */
+START_TEST(flags_of_faults)
+{
+	set(RFLAGS, 0x202);
+	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
+	ck_assert(trap_shim_return_fault(&shim, shims_out(), false));
+	ck_assert_uint_eq(get(RFLAGS), 0x202);
+	ck_assert_uint_eq(get(EVENT_INJECT), 0x80000B0D);
 }
 END_TEST
 
@@ -283,10 +294,10 @@ START_TEST(other_exits_are_no_faults)
 	struct kvm_run *run = shims_out();
 
 	set(EXIT_CODE, TRAP_RDTSC);
-	ck_assert(!trap_shim_return_fault(&shim, run));
+	ck_assert(!trap_shim_return_fault(&shim, run, true));
 	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
 	run->exit_reason = KVM_EXIT_HLT;
-	ck_assert(!trap_shim_return_fault(&shim, run));
+	ck_assert(!trap_shim_return_fault(&shim, run, true));
 	ck_assert_uint_eq(get(EVENT_INJECT), 0);
 	ck_assert_uint_eq(get(RFLAGS), 0);
 }
@@ -321,7 +332,7 @@ START_TEST(nothing_else_is_touched)
 	trap_shim_intercept_faults(&shim, true);
 	trap_shim_forget_fault(&shim);
 	set(EXIT_CODE, TRAP_GENERAL_PROTECTION);
-	ck_assert(trap_shim_return_fault(&shim, shims_out()));
+	ck_assert(trap_shim_return_fault(&shim, shims_out(), true));
 	trap_shim_watch(&shim, 0xAA);
 	trap_shim_merge(&shim, &state);
 	for (size_t i = 0; i < sizeof(memory); i++)
@@ -343,6 +354,7 @@ int main(void)
 	tcase_add_test(tests, interrupts);
 	tcase_add_test(tests, fault_intercept);
 	tcase_add_loop_test(tests, faults_are_returned, 0, (int)ARRAY_SIZE(faults));
+	tcase_add_test(tests, flags_of_faults);
 	tcase_add_test(tests, other_exits_are_no_faults);
 	tcase_add_test(tests, watches);
 	tcase_add_test(tests, nothing_else_is_touched);
