@@ -1,0 +1,205 @@
+#include "vmm/native_step.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xmmintrin.h>
+
+#include "vmm/native_execute.h"
+
+enum {
+	OPS = 1 << 17,   /* decoded instructions: more than a kernel executes in a while */
+	HEADS = 1 << 16, /* of chains of them, by where they are in RAM */
+	PLACES = 1 << 12, /* of those that were executed last, by linear address */
+};
+
+/* What RIP led to a while ago. */
+struct place {
+	uint64_t rip;
+	uint64_t epoch; /* code_epoch of the memory; 0: none */
+	const struct native_op *op;
+};
+
+struct native_step {
+	struct native_guest guest;
+	struct native_features features;
+	struct native_thunks thunks;
+	struct native_op *ops;
+	size_t used;
+	struct native_op **heads;
+	struct place places[PLACES];
+};
+
+/* --- making --- */
+
+result native_step_create(struct native_step **native, struct ram *ram)
+{
+	struct native_step *made = aligned_alloc(_Alignof(struct native_step), sizeof(*made));
+
+	*native = NULL;
+	if (!made)
+		return fail(STATUS_FAILED, "no memory to execute guest code in place");
+	memset(made, 0, sizeof(*made));
+	made->thunks.fd = -1;
+	made->features = native_op_features();
+	made->ops = calloc(OPS, sizeof(*made->ops));
+	made->heads = calloc(HEADS, sizeof(struct native_op *));
+	result r = made->ops && made->heads ? native_memory_create(&made->guest.memory, ram) :
+					      fail(STATUS_FAILED, "no memory for decoded guest code");
+
+	if (!failed(r))
+		r = native_thunk_create(&made->thunks, OPS);
+	if (failed(r)) {
+		native_step_destroy(made);
+		return r;
+	}
+	*native = made;
+	return OK;
+}
+
+void native_step_destroy(struct native_step *native)
+{
+	if (!native)
+		return;
+	native_thunk_destroy(&native->thunks);
+	native_memory_destroy(&native->guest.memory);
+	free(native->heads);
+	free(native->ops);
+	free(native);
+}
+
+/* --- finding instructions --- */
+
+static struct native_op **head_of(struct native_step *native, uint64_t offset)
+{
+	return &native->heads[(offset ^ offset >> 16) % HEADS];
+}
+
+static void forget_code(struct native_step *native)
+{
+	native->used = 0;
+	memset(native->heads, 0, HEADS * sizeof(struct native_op *));
+	native_thunk_clear(&native->thunks);
+	native_memory_release_code(&native->guest.memory);
+}
+
+/* The decoded instruction at this offset into RAM; a new one, not decoded yet, if there is none. */
+static struct native_op *op_at(struct native_step *native, uint64_t offset)
+{
+	struct native_op **head = head_of(native, offset);
+
+	for (struct native_op *op = *head; op; op = op->chain)
+		if (op->offset == offset)
+			return op;
+	if (native->used == OPS) {
+		forget_code(native);
+		head = head_of(native, offset);
+	}
+	struct native_op *op = &native->ops[native->used++];
+
+	*op = (struct native_op){ .offset = offset, .chain = *head };
+	*head = op;
+	return op;
+}
+
+/* The instruction that RIP leads to; its bytes are compared with those that were decoded. */
+static const struct native_op *find(struct native_step *native, uint64_t rip)
+{
+	struct native_memory *memory = &native->guest.memory;
+	uint8_t bytes[INSTRUCTION_MAX];
+	size_t available = RAM_PAGE_SIZE - rip % RAM_PAGE_SIZE;
+	const uint8_t *host = native_memory_reach(memory, rip, 1, NATIVE_FETCH);
+	const uint8_t *behind = NULL;
+
+	if (!host)
+		return NULL;
+	if (available >= INSTRUCTION_MAX) {
+		available = INSTRUCTION_MAX;
+		memcpy(bytes, host, INSTRUCTION_MAX);
+	} else {
+		behind = native_memory_reach(memory, rip + available, 1, NATIVE_FETCH);
+		memcpy(bytes, host, available);
+		if (behind)
+			memcpy(bytes + available, behind, INSTRUCTION_MAX - available);
+	}
+	size_t readable = behind ? INSTRUCTION_MAX : available;
+	uint64_t offset = native_memory_offset(memory, host);
+	struct native_op *op = op_at(native, offset);
+
+	if (op->length == 0 || op->length > readable || memcmp(op->bytes, bytes, op->length) != 0 ||
+	    op->kind == NATIVE_STOP) {
+		if (!native_thunk_has_room(&native->thunks)) {
+			forget_code(native);
+			op = op_at(native, offset);
+		}
+		native_op_decode(op, &native->features, &native->thunks, bytes, readable);
+	}
+	op->crosses = op->length > available;
+	native_memory_hold_code(memory, offset);
+	if (op->crosses && behind)
+		native_memory_hold_code(memory, native_memory_offset(memory, behind));
+	return op;
+}
+
+static const struct native_op *fetch(struct native_step *native, uint64_t rip)
+{
+	struct place *place = &native->places[(rip ^ rip >> 12) % PLACES];
+
+	if (place->rip == rip && place->epoch == native->guest.memory.code_epoch)
+		return place->op;
+	const struct native_op *op = find(native, rip);
+
+	/* One that goes on in another page depends on two translations. */
+	if (op && !op->crosses)
+		*place = (struct place){ .rip = rip, .epoch = native->guest.memory.code_epoch, .op = op };
+	return op;
+}
+
+/* --- running --- */
+
+static bool at_target(const struct native_step *native, const struct native_target *target, uint64_t executed)
+{
+	return native->guest.rip == target->rip && (executed > 0 || target->at_once) &&
+	       memcmp(native->guest.cpu.r, target->gpr, sizeof(target->gpr)) == 0;
+}
+
+static void run(struct native_step *native, const struct native_target *target, uint64_t limit,
+		struct native_outcome *outcome)
+{
+	for (;; outcome->executed++) {
+		if (target && at_target(native, target, outcome->executed)) {
+			outcome->end = NATIVE_FOUND;
+			return;
+		}
+		if (outcome->executed == limit) {
+			outcome->end = NATIVE_LIMIT;
+			return;
+		}
+		const struct native_op *op = fetch(native, native->guest.rip);
+
+		outcome->why = op ? native_execute(&native->guest, op) : "code that cannot be read";
+		if (outcome->why) {
+			outcome->end = NATIVE_STOPPED;
+			return;
+		}
+	}
+}
+
+void native_step_run(struct native_step *native, struct cpu_state *state, const struct native_target *target,
+		     uint64_t limit, struct native_outcome *outcome)
+{
+	struct native_guest *guest = &native->guest;
+	unsigned host_mxcsr = _mm_getcsr();
+
+	*outcome = (struct native_outcome){ .end = NATIVE_STOPPED };
+	if (!native_execute_begin(guest, state, &outcome->why))
+		return;
+	/* Nothing else in here calculates with floating point. */
+	if (guest->sse)
+		_mm_setcsr(state->mxcsr);
+	run(native, target, limit, outcome);
+	if (guest->sse) {
+		state->mxcsr = _mm_getcsr();
+		_mm_setcsr(host_mxcsr);
+	}
+	native_execute_end(guest, outcome->executed > 0);
+}
