@@ -51,27 +51,15 @@ static void set_flags(struct native_guest *guest, uint64_t flags)
 	guest->cpu.flags = (uint16_t)((flags & FLAGS_LAHF) << 8 | FLAG_ALWAYS << 8 | (flags >> OF_SHIFT & 1));
 }
 
-/* For each condition of Jcc but the last bit (APM vol. 3, 1.5), in which of the 32 states of the flags it holds:
- * bit CF | PF << 1 | ZF << 2 | SF << 3 | OF << 4. */
-#define ALL(condition)                                                                                             \
-	(ONE(condition, 0) | ONE(condition, 1) | ONE(condition, 2) | ONE(condition, 3) | ONE(condition, 4) |       \
-	 ONE(condition, 5) | ONE(condition, 6) | ONE(condition, 7) | ONE(condition, 8) | ONE(condition, 9) |       \
-	 ONE(condition, 10) | ONE(condition, 11) | ONE(condition, 12) | ONE(condition, 13) | ONE(condition, 14) |  \
-	 ONE(condition, 15) | ONE(condition, 16) | ONE(condition, 17) | ONE(condition, 18) | ONE(condition, 19) |  \
-	 ONE(condition, 20) | ONE(condition, 21) | ONE(condition, 22) | ONE(condition, 23) | ONE(condition, 24) |  \
-	 ONE(condition, 25) | ONE(condition, 26) | ONE(condition, 27) | ONE(condition, 28) | ONE(condition, 29) |  \
-	 ONE(condition, 30) | ONE(condition, 31))
-#define ONE(condition, state) ((condition(state) ? 1u : 0u) << (state))
-#define IN_CF(s) ((s) & 1)
-#define IN_PF(s) ((s) >> 1 & 1)
-#define IN_ZF(s) ((s) >> 2 & 1)
-#define IN_SF(s) ((s) >> 3 & 1)
-#define IN_OF(s) ((s) >> 4 & 1)
-#define IN_BE(s) (IN_CF(s) | IN_ZF(s))
-#define IN_L(s) (IN_SF(s) ^ IN_OF(s))
-#define IN_LE(s) (IN_L(s) | IN_ZF(s))
-static const uint32_t conditions[8] = { ALL(IN_OF), ALL(IN_CF), ALL(IN_ZF), ALL(IN_BE),
-					ALL(IN_SF), ALL(IN_PF), ALL(IN_L),  ALL(IN_LE) };
+/* In which of the 32 states of the flags, CF | PF << 1 | ZF << 2 | SF << 3 | OF << 4, each is set; and from that, in
+ * which each condition of Jcc holds, its last bit aside, which negates it (APM vol. 3, 1.5). */
+#define IN_CF 0xAAAAAAAAu
+#define IN_PF 0xCCCCCCCCu
+#define IN_ZF 0xF0F0F0F0u
+#define IN_SF 0xFF00FF00u
+#define IN_OF 0xFFFF0000u
+static const uint32_t conditions[8] = { IN_OF, IN_CF, IN_ZF,         IN_CF | IN_ZF,
+					IN_SF, IN_PF, IN_SF ^ IN_OF, (IN_SF ^ IN_OF) | IN_ZF };
 
 static bool condition_holds(const struct native_guest *guest, uint8_t condition)
 {

@@ -56,7 +56,7 @@ result native_thunk_create(struct native_thunks *thunks, size_t count)
 void native_thunk_destroy(struct native_thunks *thunks)
 {
 	if (thunks->run)
-		(void)munmap((void *)(uintptr_t)thunks->run, thunks->size);
+		(void)munmap(thunks->run, thunks->size);
 	if (thunks->written)
 		fd_unmap(thunks->written, thunks->size);
 	fd_close(&thunks->fd);
@@ -501,8 +501,11 @@ native_thunk *native_thunk_make(struct native_thunks *thunks, const struct nativ
 	if (!make_plan(&plan, instruction) || !put_thunk(&writer, instruction, &plan))
 		return NULL;
 	const uint8_t *run = thunks->run + thunks->used;
+	native_thunk *thunk;
 
+	_Static_assert(sizeof(thunk) == sizeof(run), "code is where a pointer to data can tell");
+	memcpy(&thunk, &run, sizeof(thunk));
 	memcpy(thunks->written + thunks->used, writer.bytes, writer.length);
 	thunks->used += (writer.length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-	return (native_thunk *)(uintptr_t)run;
+	return thunk;
 }

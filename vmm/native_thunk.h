@@ -41,8 +41,8 @@ enum { NATIVE_THUNK_MAX = 512 }; /* bytes, more than any needs */
 
 struct native_thunks {
 	int fd;
-	uint8_t *written;    /* where they are written */
-	const uint8_t *run;  /* the same memory, where they are executed */
+	uint8_t *written; /* where they are written */
+	uint8_t *run;     /* the same memory, where they are executed */
 	size_t size, used;
 };
 
