@@ -84,7 +84,6 @@ struct native_op {
 	bool writes;  /* its memory operand */
 	bool repeats;
 	bool sse;     /* XMM registers or MXCSR */
-	bool crosses; /* into another page */
 };
 
 /* What this CPU can do beyond what every one can. */
@@ -94,8 +93,8 @@ struct native_features {
 struct native_features native_op_features(void);
 
 /*
- * Decodes what is at `bytes`, of which `available` (1 to INSTRUCTION_MAX) can be read. `offset`, `chain` and `crosses`
- * are the caller's. Makes a thunk if need be, for which there must be room.
+ * Decodes what is at `bytes`, of which `available` (1 to INSTRUCTION_MAX) can be read. `offset` and `chain` are
+ * the caller's. Makes a thunk if need be, for which there must be room.
  */
 void native_op_decode(struct native_op *op, const struct native_features *features, struct native_thunks *thunks,
 		      const uint8_t *bytes, size_t available);

@@ -133,9 +133,8 @@ static const struct native_op *find(struct native_step *native, uint64_t rip)
 		}
 		native_op_decode(op, &native->features, &native->thunks, bytes, readable);
 	}
-	op->crosses = op->length > available;
 	native_memory_hold_code(memory, offset);
-	if (op->crosses && behind)
+	if (behind && op->length > available)
 		native_memory_hold_code(memory, native_memory_offset(memory, behind));
 	return op;
 }
@@ -148,8 +147,8 @@ static const struct native_op *fetch(struct native_step *native, uint64_t rip)
 		return place->op;
 	const struct native_op *op = find(native, rip);
 
-	/* One that goes on in another page depends on two translations. */
-	if (op && !op->crosses)
+	/* The epoch ends with any translation, so it does not matter whether one or two led there. */
+	if (op)
 		*place = (struct place){ .rip = rip, .epoch = native->guest.memory.code_epoch, .op = op };
 	return op;
 }

@@ -182,6 +182,17 @@ START_TEST(changing_code)
 		ck_assert_uint_eq(alone.gpr[GPR_RBX], 1 + 2 + 3 + 4);
 		ck_assert_uint_eq(alone_outcome.executed, 4 * 5);
 	}
+	/* A jump in two pages, changed in the second, where no other code is. */
+	put_alone(CODE + 0x40, "\xFF\xC3\x41\x80\x06\x20\xE9\xB4\x0F\0\0", 11); /* inc %ebx; addb $32, (%r14); jmp */
+	put_alone(CODE + 0x60, "\xF4", 1);
+	put_alone(CODE + 0xFFF, "\xE9\x3C\xF0\xFF\xFF", 5); /* jmp CODE + 0x40 */
+	alone.rip = CODE + 0xFFF;
+	alone.gpr[GPR_RBX] = 0;
+	alone.gpr[GPR_R14] = CODE + 0x1000;
+	run_alone(NULL, 100);
+	ck_assert_uint_eq(alone_outcome.executed, 5);
+	ck_assert_uint_eq(alone.gpr[GPR_RBX], 1);
+	ck_assert_uint_eq(alone.rip, CODE + 0x60);
 	/* Between two runs. */
 	alone.rip = CODE;
 	DO("\xB0\x05");
