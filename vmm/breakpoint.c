@@ -120,6 +120,7 @@ result breakpoints_plant(struct breakpoints *breakpoints, const struct breakpoin
 	unsigned limit = breakpoints->kind->limit < BREAKPOINTS_MAX ? breakpoints->kind->limit : BREAKPOINTS_MAX;
 
 	*planted = false;
+	breakpoints->paging_known = false;
 	breakpoints_lift(breakpoints);
 	if (count > limit)
 		return fail(STATUS_FAILED, "%u breakpoints are too many: \"%s\" has %u", count,

@@ -51,6 +51,10 @@ struct breakpoints {
 	struct breakpoint planted[BREAKPOINTS_MAX + 1]; /* one more while one is stepped over */
 	struct breakpoint_patch patches[BREAKPOINTS_MAX + 1];
 	unsigned count;
+	/* At the last hit: general registers, RIP, RFLAGS, and what address translation needs. The rest is not read. */
+	struct cpu_state here;
+	bool paging_known; /* for `here`, since they were planted: where nothing changes it */
+	bool rip_behind;   /* this host's KVM comes out of an OUT with RIP behind it */
 };
 
 /* What makes a backend. */

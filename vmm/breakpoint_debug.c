@@ -34,13 +34,12 @@ static result caught(struct breakpoints *breakpoints, bool *hit)
 {
 	struct machine *machine = breakpoints->machine;
 	const struct kvm_run *run = machine->vcpu.run;
-	struct cpu_state state;
 
 	if (run->exit_reason != KVM_EXIT_DEBUG)
 		return OK;
-	TRY(kvm_vcpu_get_paging(&machine->vcpu, &state));
-	state.rip = run->s.regs.regs.rip;
-	*hit = breakpoints_at(breakpoints, &state);
+	TRY(kvm_vcpu_get_paging(&machine->vcpu, &breakpoints->here));
+	kvm_vcpu_peek(&machine->vcpu, &breakpoints->here);
+	*hit = breakpoints_at(breakpoints, &breakpoints->here);
 	if (*hit)
 		machine->in_shim = false;
 	return OK;

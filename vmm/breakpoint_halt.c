@@ -2,8 +2,6 @@
  * shim intercepts while breakpoints are planted. */
 #include "vmm/breakpoint.h"
 
-#include <string.h>
-
 enum { OPCODE_HLT = 0xF4 };
 
 /* What is exported and what is imported must not have an instruction between them. */
@@ -62,13 +60,14 @@ static void disarm(struct breakpoints *breakpoints)
 static result caught_halt(struct breakpoints *breakpoints, bool *hit)
 {
 	struct machine *machine = breakpoints->machine;
-	struct cpu_state state;
+	struct cpu_state *here = &breakpoints->here;
 
-	TRY(kvm_vcpu_get_paging(&machine->vcpu, &state));
-	state.rip = machine->vcpu.run->s.regs.regs.rip - 1;
-	if (!breakpoints_at(breakpoints, &state))
+	TRY(kvm_vcpu_get_paging(&machine->vcpu, here));
+	kvm_vcpu_peek(&machine->vcpu, here);
+	here->rip--;
+	if (!breakpoints_at(breakpoints, here))
 		return OK;
-	TRY(kvm_vcpu_set_rip(&machine->vcpu, state.rip));
+	TRY(kvm_vcpu_set_rip(&machine->vcpu, here->rip));
 	machine->in_shim = false;
 	*hit = true;
 	return OK;
@@ -78,11 +77,13 @@ static result caught_halt(struct breakpoints *breakpoints, bool *hit)
 static result caught_fault(struct breakpoints *breakpoints, bool *hit)
 {
 	struct machine *machine = breakpoints->machine;
-	struct cpu_state state;
+	struct cpu_state *here = &breakpoints->here;
 
-	memset(&state, 0, sizeof(state));
-	trap_shim_merge(&machine->shim, &state);
-	if (!trap_shim_fault_is_plain(&machine->shim) || !breakpoints_at(breakpoints, &state))
+	/* In this order: what stands in the VMCB is the guest's, what KVM says of it the shim's. */
+	TRY(kvm_vcpu_get_paging(&machine->vcpu, here));
+	kvm_vcpu_peek(&machine->vcpu, here);
+	trap_shim_merge(&machine->shim, here);
+	if (!trap_shim_fault_is_plain(&machine->shim) || !breakpoints_at(breakpoints, here))
 		return OK;
 	trap_shim_forget_fault(&machine->shim);
 	TRY(complete(machine));

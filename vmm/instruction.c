@@ -426,6 +426,36 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 	return true;
 }
 
+/* --- loops --- */
+
+/* A branch back to where the code has been, by a number in the instruction. */
+static bool leads_back(const struct decoding *d)
+{
+	const ZydisDecodedOperand *operand = &d->operands[0];
+	bool branch = d->decoded.meta.category == ZYDIS_CATEGORY_COND_BR ||
+		      d->decoded.meta.category == ZYDIS_CATEGORY_UNCOND_BR;
+
+	return branch && d->decoded.operand_count > 0 && operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+	       operand->imm.is_relative && operand->imm.value.s < 0;
+}
+
+size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses, size_t max)
+{
+	struct decoding d = { .ram = ram, .state = state, .width = code_width(state) };
+	uint64_t linear = instruction_pointer(state);
+	struct instruction instruction;
+	size_t count = 0;
+
+	for (unsigned i = 0; i < INSTRUCTION_LOOP_SEARCH && count < max && decode(&d, linear, &instruction); i++) {
+		linear += instruction.length;
+		if (leads_back(&d))
+			addresses[count++] = linear;
+		else if (d.decoded.meta.category == ZYDIS_CATEGORY_RET)
+			break;
+	}
+	return count;
+}
+
 /* --- the stack --- */
 
 static bool behind_call(struct decoding *d, uint64_t linear)

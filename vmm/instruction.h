@@ -14,6 +14,7 @@
 
 enum {
 	INSTRUCTION_MAX = 15,           /* bytes (AMD64 APM vol. 3, 1.1) */
+	INSTRUCTION_LOOP_SEARCH = 256,  /* instructions that are searched for the ends of loops */
 	INSTRUCTION_STACK_WORDS = 512,  /* how much of a stack is searched for return addresses */
 };
 
@@ -55,5 +56,12 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
  */
 size_t instruction_return_addresses(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses,
 				    size_t max);
+
+/*
+ * Linear addresses right behind branches that lead back, among the INSTRUCTION_LOOP_SEARCH instructions from RIP on, up
+ * to the function's end: there the guest comes when it leaves the loops that it is in, so the seldomer the farther
+ * away. Gives how many were stored, at most `max`.
+ */
+size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses, size_t max);
 
 #endif

@@ -51,7 +51,13 @@ result kvm_vcpu_set_cpuid(struct kvm_vcpu *vcpu, const struct kvm_cpuid_entry2 *
 	return OK;
 }
 
-result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop)
+void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
+{
+	vcpu->kicked = 1;
+	vcpu->run->immediate_exit = 1;
+}
+
+static result run_once(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop)
 {
 	*stop = KVM_VCPU_EXITED;
 	if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
@@ -66,12 +72,24 @@ result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop)
 	return fail_errno(STATUS_FAILED, errno, "KVM cannot run the guest");
 }
 
+result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop)
+{
+	TRY(run_once(vcpu, stop));
+	if (*stop == KVM_VCPU_INTERRUPTED) {
+		/* In this order: a kick in between ends the next run, rather than none. */
+		vcpu->run->immediate_exit = 0;
+		vcpu->kicked = 0;
+	}
+	return OK;
+}
+
 result kvm_vcpu_complete(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop)
 {
 	vcpu->run->immediate_exit = 1;
-	result r = kvm_vcpu_run(vcpu, stop);
+	result r = run_once(vcpu, stop);
 
-	vcpu->run->immediate_exit = 0;
+	/* Who was kicked meanwhile has not heard of it yet. */
+	vcpu->run->immediate_exit = (uint8_t)vcpu->kicked;
 	return r;
 }
 
@@ -365,6 +383,17 @@ result kvm_vcpu_get_paging(const struct kvm_vcpu *vcpu, struct cpu_state *state)
 		return fail_errno(STATUS_FAILED, errno, "KVM does not give the vCPU's registers");
 	system_to_state(&sregs, state);
 	return OK;
+}
+
+void kvm_vcpu_peek(const struct kvm_vcpu *vcpu, struct cpu_state *state)
+{
+	const struct kvm_regs *regs = &vcpu->run->s.regs.regs;
+
+#define PEEK_GPR(index, member) state->gpr[index] = regs->member;
+	GPR_PAIRS(PEEK_GPR)
+#undef PEEK_GPR
+	state->rip = regs->rip;
+	state->rflags = regs->rflags;
 }
 
 result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state)

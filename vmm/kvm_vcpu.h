@@ -6,6 +6,7 @@
 #define TERCET_VMM_KVM_VCPU_H
 
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct kvm_vcpu {
 	int fd;
 	struct kvm_run *run; /* shared with KVM; general registers come with every exit in run->s.regs.regs */
 	size_t run_size;
+	volatile sig_atomic_t kicked; /* see kvm_vcpu_kick */
 };
 
 /* Makes the VM's only vCPU. Errors: STATUS_HOST with what KVM refuses. Destroy takes one that was never made. */
@@ -34,6 +36,10 @@ enum kvm_vcpu_stop {
 
 /* Runs the guest (4.10 KVM_RUN). Errors: what KVM refuses. */
 must_check result kvm_vcpu_run(struct kvm_vcpu *vcpu, enum kvm_vcpu_stop *stop);
+
+/* Ends the run at hand, or the next one if there is none (5. kvm_run: immediate_exit). For signal handlers, of the
+ * vCPU's own thread. */
+void kvm_vcpu_kick(struct kvm_vcpu *vcpu);
 
 /* Completes the instruction whose exit is at hand without running further (run->immediate_exit): stops
  * INTERRUPTED when it is complete, EXITED when the same instruction needs one more exit. */
@@ -76,6 +82,10 @@ must_check result kvm_vcpu_set_msrs(struct kvm_vcpu *vcpu, const uint32_t *numbe
 /* What KVM holds of the vCPU, as far as the guest can tell: for a nested guest that is the nested guest.
  * Everything is read, so `state` needs no initial value; efer comes as KVM has it. */
 must_check result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state);
+
+/* General registers, RIP and RFLAGS as they were when KVM_RUN returned, without asking KVM; the rest of `state`
+ * stays. */
+void kvm_vcpu_peek(const struct kvm_vcpu *vcpu, struct cpu_state *state);
 
 /* Only what address translation needs: segments, CR0, CR3, CR4, EFER; the rest is zero. */
 must_check result kvm_vcpu_get_paging(const struct kvm_vcpu *vcpu, struct cpu_state *state);

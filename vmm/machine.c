@@ -463,6 +463,11 @@ result machine_forget_memory(struct machine *machine)
 
 result machine_export(struct machine *machine, struct cpu_state *state)
 {
+	enum kvm_vcpu_stop stop;
+
+	/* What was changed where KVM_RUN looks for it must reach the vCPU before it can be read back. */
+	if (machine->vcpu.run->kvm_dirty_regs)
+		TRY(kvm_vcpu_complete(&machine->vcpu, &stop));
 	TRY(kvm_vcpu_get_state(&machine->vcpu, state));
 	if (machine->in_shim)
 		trap_shim_merge(&machine->shim, state);
