@@ -237,7 +237,7 @@ result attend(struct replica *replica)
 	return take_order(replica);
 }
 
-static bool attention(const struct replica *replica)
+bool attend_called(const struct replica *replica)
 {
 	return atomic_load_explicit(&replica->supervisor->attention[replica->config.index], memory_order_acquire) !=
 	       replica->attention_seen;
@@ -325,7 +325,7 @@ result attend_verdict(struct replica *replica)
 			uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
 			attend_beat(replica);
-			if (attention(replica))
+			if (attend_called(replica))
 				TRY(attend(replica));
 			if (may_go_on(replica) || replica->leave)
 				break;

@@ -16,6 +16,9 @@ void attend_begin(struct replica *replica);
  * (replica->rejoined), have another source, or be at its end (replica->leave). */
 must_check result attend(struct replica *replica);
 
+/* Whether the supervisor has asked for something since the last call of attend. */
+bool attend_called(const struct replica *replica);
+
 /* Waits until the replica may go on after its vote: a follower after the verdict, the leader within its backlog. */
 must_check result attend_verdict(struct replica *replica);
 

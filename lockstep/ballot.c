@@ -113,15 +113,23 @@ result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts)
 	memset(record, 0, sizeof(*record));
 	*record = *facts;
 	record->number = box->votes;
-	record->changes_begin = box->changes;
+	record->changes_begin = box->changes_voted;
 	record->ballot.digests[VOTE_OUTPUT] = outbox_vote(box->outbox, &box->digests, record->number);
 	record->output_end = box->outbox->voted;
 	if (box->compared)
 		TRY(fill_digests(box, record));
 	else
 		box->voted_position = record->position;
-	record->changes_end = box->changes;
+	record->changes_end = box->changes_voted = box->changes;
 	publish(box, record);
+	return OK;
+}
+
+result ballot_box_memory(struct ballot_box *box, struct digest *digest)
+{
+	TRY(machine_collect_dirty(box->machine, box->dirty));
+	pagehash_update(&box->pages, box->dirty, book_change, box);
+	*digest = pagehash_digest(&box->pages);
 	return OK;
 }
 
@@ -138,7 +146,7 @@ result ballot_box_take_over(struct ballot_box *box, const struct vote_record *ot
 
 	/* A checkpoint's record may be this very slot's. */
 	memmove(record, other, sizeof(*record));
-	record->changes_begin = record->changes_end = box->changes;
+	record->changes_begin = record->changes_end = box->changes_voted = box->changes;
 	record->output_host_ns = 0;
 	TRY(fill_state(box, record));
 	record->ballot.digests[VOTE_RAM] = pagehash_digest(&box->pages);

@@ -21,6 +21,7 @@ struct ballot_box {
 	struct pagehash pages;
 	uint64_t *dirty;         /* bitmap of pages */
 	uint64_t changes;        /* page hash changes so far */
+	uint64_t changes_voted;  /* that belong to votes that were cast */
 	uint64_t voted_position; /* up to which exits were hashed */
 	uint64_t votes;
 	uint64_t cast_ns[CONTROL_VOTE_SLOTS]; /* host time at which the last votes were published, by number */
@@ -39,7 +40,10 @@ void ballot_box_log_exit(struct ballot_box *box);
  * knows (position, cause, end, inputs); everything else is filled in. */
 must_check result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts);
 
-/* Brings the hash table up to date with memory, outside of a vote. */
+/* The digest of all memory as it is now, between two votes. */
+must_check result ballot_box_memory(struct ballot_box *box, struct digest *digest);
+
+/* Brings the hash table up to date with memory that no vote will speak of. */
 must_check result ballot_box_refresh(struct ballot_box *box);
 
 /* After the machine has taken over the state that another one voted as `other`: casts that vote from this machine's

@@ -115,6 +115,13 @@ struct replica_statistics {
 	uint64_t input_faults; /* implausible or damaged tape entries */
 	uint64_t pages_scrubbed; /* hashed again though nobody wrote them */
 	uint64_t pages_copied;   /* from donors */
+	uint64_t stops;           /* at which the leader was preempted */
+	uint64_t late_ticks;      /* of them, those at which an interrupt was due for long */
+	uint64_t hunts[4];        /* for stops of a leader's, by enum hunt_end */
+	uint64_t hunt_ns;         /* host time near the stops */
+	uint64_t hunt_visits;     /* of the instruction at which the stop was */
+	uint64_t hunt_visits_max; /* in one hunt */
+	uint64_t hunt_doubles;    /* of them, those with the stop's registers and other memory */
 	uint64_t injected;       /* faults committed on purpose */
 	uint64_t injected_ns;    /* host time of the last one */
 };
@@ -140,6 +147,7 @@ struct control {
 	_Atomic uint64_t held;               /* votes cast, while it stands still at the last of them; else 0 */
 	_Atomic uint64_t beats;              /* moves while the replica is alive */
 	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
+	_Atomic uint32_t preempts;           /* 1: it ends segments in which its guest does not exit by itself */
 	_Atomic uint32_t tombstone;          /* tells of the process's death: see tombstone.h */
 	uint32_t complaint_epoch; /* whose tape it is about */
 	uint64_t complaint_position;

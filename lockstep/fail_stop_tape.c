@@ -117,6 +117,12 @@ void fail_stop_tape_describe(const struct fail_stop_tape_item *item, char *text,
 
 		(void)snprintf(text, size, "vote, cause %" PRIu64 " (%s)", cause,
 			       cause < VOTE_CAUSES ? vote_cause_name((enum vote_cause)cause) : "unknown");
+	} else if (item->kind == TAPE_STOP && item->length == sizeof(struct stop_point)) {
+		struct stop_point stop;
+
+		memcpy(&stop, item->payload, sizeof(stop));
+		(void)snprintf(text, size, "stop at 0x%" PRIx64 " after %" PRIu64 " ns, %" PRIu64 " ns between visits",
+			       stop.cpu.rip, stop.run_ns, stop.recurs_ns);
 	} else if (item->kind == TAPE_CONSOLE) {
 		put_keys(text, size, item);
 	} else {

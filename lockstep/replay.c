@@ -388,8 +388,8 @@ static result make_config(struct replay *replay)
 		.replicas = MEMBERS,
 		.memory = machine->memory,
 		.vote_interval = NS_PER_S,
-		/* Whatever time is recorded has come by now, by this clock: replays need not wait for it. What had not come
-		 * after a century is no time that a board must bear. */
+		/* Whatever time is recorded has come by now, by this clock: replays need not wait for it. What had not
+		 * come after a century is no time that a board must bear. */
 		.host_zero = clock_monotonic_ns() - BOARD_TIME_MAX / 2,
 		.rtc_epoch = machine->rtc_epoch,
 		.kind = machine->kind,

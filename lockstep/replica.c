@@ -16,6 +16,7 @@
 #include "lockstep/attend.h"
 #include "lockstep/ballot.h"
 #include "lockstep/control.h"
+#include "lockstep/hunt.h"
 #include "lockstep/inject.h"
 #include "lockstep/outbox.h"
 #include "lockstep/replica_config.h"
@@ -261,6 +262,9 @@ static result take_inputs(struct replica *replica)
 		switch (input.kind) {
 		case INPUT_CLOSED:
 			return OK;
+		case INPUT_STOP:
+			replica->stop = input.stop;
+			return OK;
 		case INPUT_TIME:
 			board_advance(replica->board, input.value);
 			break;
@@ -295,22 +299,81 @@ static void dawdle(const struct replica *replica, uint64_t segment_ns)
 	}
 }
 
-static result run_segment(struct replica *replica)
+/* To the next exit, or to where it is decided that the segment has one. */
+static result run_to_exit(struct replica *replica)
 {
-	enum machine_stop stop = MACHINE_INTERRUPTED;
-	uint64_t begin = clock_monotonic_ns();
-	uint64_t spent;
+	bool ended = false;
 
-	checked_word_store(&replica->own.control->closed, replica->machine.position);
-	TRY(machine_prepare(&replica->machine));
-	while (!replica->leave && !replica->rejoined) {
+	while (!ended && !replica->leave && !replica->rejoined) {
+		enum machine_stop stop;
+
 		TRY(machine_run(&replica->machine, &stop));
 		if (stop == MACHINE_EXITED)
 			break;
-		/* Kicked, somewhere inside the segment: by the supervisor, if by anybody. */
+		/* Kicked, somewhere inside the segment: by the supervisor, or by the alarm. */
 		replica_statistics_of(replica)->signals++;
 		TRY(attend(replica));
+		if (replica->leads && !replica->leave && !replica->rejoined) {
+			const struct source_view view = view_of(replica);
+
+			TRY(preempt_kicked(replica, &view, &ended));
+		}
 	}
+	return OK;
+}
+
+/*
+ * Inside a segment, past a stop that was not found: if the complaint was heard, another leads, who does not stop there
+ * either. It tells when and how the segment ends. `*stop` is where, or NULL if the guest may go on to an exit.
+ */
+static result await_end(struct replica *replica, const struct stop_point **stop)
+{
+	*stop = NULL;
+	while (!replica->leave && !replica->rejoined && !replica->leads) {
+		struct input input;
+
+		TRY(ask(replica, false, &input));
+		if (input.kind == INPUT_CLOSED)
+			return OK;
+		if (input.kind == INPUT_STOP) {
+			*stop = input.stop;
+			return OK;
+		}
+		if (input.kind != INPUT_ATTENTION && input.kind != INPUT_LEAVE)
+			TRY(attend_complain(replica, "the tape has an input for the middle of a segment"));
+	}
+	return OK;
+}
+
+/* To where the leader was preempted, or to the next exit where that was passed. */
+static result run_to_stop(struct replica *replica, const struct stop_point *stop)
+{
+	while (stop) {
+		enum hunt_end end;
+
+		TRY(hunt_run(replica, stop, &end));
+		if (end == HUNT_FOUND || end == HUNT_LEFT)
+			return OK;
+		if (end == HUNT_EXITED)
+			return attend_complain(replica, "the guest comes to an exit where its leader was stopped");
+		TRY(attend_complain(replica, "the guest does not come to where its leader was stopped"));
+		TRY(await_end(replica, &stop));
+	}
+	return run_to_exit(replica);
+}
+
+static result run_segment(struct replica *replica)
+{
+	const struct stop_point *stop = replica->stop;
+	uint64_t begin = clock_monotonic_ns();
+	uint64_t spent;
+
+	replica->stop = NULL;
+	checked_word_store(&replica->own.control->closed, replica->machine.position);
+	TRY(machine_prepare(&replica->machine));
+	if (replica->leads)
+		preempt_enter(replica, begin);
+	TRY(stop ? run_to_stop(replica, stop) : run_to_exit(replica));
 	spent = clock_monotonic_ns() - begin;
 	replica_statistics_of(replica)->guest_ns += spent;
 	dawdle(replica, spent);
@@ -430,6 +493,7 @@ static result build_machine(struct replica *replica)
 	outbox_init(&replica->outbox, replica->own.outbox, &replica->own.control->output_written);
 	TRY(ballot_box_create(&replica->box, &replica->own, &replica->machine, &replica->outbox, config->digest_key,
 			      config->replicas > 1 || config->digests != 0));
+	TRY(preempt_create(replica));
 	replica->box.pages.alive = show_life;
 	replica->box.pages.alive_context = replica;
 	return OK;
@@ -453,6 +517,7 @@ static result replica_start(struct replica *replica, int config_fd)
 
 static void replica_destroy(struct replica *replica)
 {
+	preempt_destroy(replica);
 	ballot_box_destroy(&replica->box);
 	machine_destroy(&replica->machine);
 	board_destroy(replica->board);
@@ -483,9 +548,14 @@ static void report_failure(struct replica *replica, const struct failure *failur
 	attend_ring(replica);
 }
 
+/* What a kick takes out of its guest. */
+static struct kvm_vcpu *volatile kicked;
+
 static void on_kick(int signal_number)
 {
 	(void)signal_number;
+	if (kicked && kicked->run)
+		kvm_vcpu_kick(kicked);
 }
 
 int replica_main(int config_fd)
@@ -501,6 +571,7 @@ int replica_main(int config_fd)
 		free(replica);
 		return STATUS_FAILED;
 	}
+	kicked = &replica->machine.vcpu;
 	replica->machine.vm.kvm_fd = replica->machine.vm.vm_fd = replica->machine.vcpu.fd = -1;
 	result r = replica_start(replica, config_fd);
 
@@ -514,6 +585,7 @@ int replica_main(int config_fd)
 			replica_statistics_of(replica)->unassigned = board_unassigned_accesses(replica->board);
 		atomic_store(&replica->own.control->state, REPLICA_ENDED);
 	}
+	kicked = NULL;
 	replica_destroy(replica);
 	free(replica);
 	return status;

@@ -12,6 +12,7 @@
 #include "lockstep/checkpoint.h"
 #include "lockstep/control.h"
 #include "lockstep/outbox.h"
+#include "lockstep/preempt.h"
 #include "lockstep/replica_config.h"
 #include "lockstep/source.h"
 #include "vmm/machine.h"
@@ -40,6 +41,9 @@ struct replica {
 	struct inject_fault faults[INJECT_FAULTS_MAX + 1]; /* that are still to be committed; the last one comes late */
 	unsigned fault_count;
 	uint64_t slow_factor; /* on purpose; 0 or 1: not slow */
+
+	struct preempt preempt;
+	const struct stop_point *stop; /* at which the segment at hand ends, or NULL */
 
 	enum machine_end end;
 	uint64_t end_value;

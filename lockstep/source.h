@@ -21,6 +21,7 @@ enum input_kind {
 	INPUT_CONSOLE, /* `length` bytes for COM1 */
 	INPUT_BUTTON,  /* the power button was pressed */
 	INPUT_VOTE,    /* a vote point, for `value`, an enum vote_cause */
+	INPUT_STOP,    /* nothing more at this position: enter the guest and stop at `stop` */
 	INPUT_LEAVE,   /* the supervisor ends this replica */
 	INPUT_ATTENTION, /* the supervisor has something to say, or the leader's tape is at its end: then ask again */
 };
@@ -30,6 +31,7 @@ struct input {
 	uint64_t value;
 	uint16_t length;
 	uint8_t data[TAPE_CONSOLE_MAX];
+	const struct stop_point *stop; /* good until the next question */
 };
 
 /* What the replica tells a source about itself; all of it is replicated state. */
@@ -92,6 +94,7 @@ struct source_tape {
 	struct tape_reader tape;
 	const struct area *leader;
 	uint64_t wake_distance; /* positions to fall behind before a sleep ends */
+	struct stop_point stop; /* the last one */
 	uint64_t reached;       /* by the leader, as it was read last */
 	uint64_t reached_end;   /* where the tape ends (tape.ends), the leader had reached this position */
 };
@@ -99,6 +102,21 @@ struct source_tape {
 /* Starts the leader's source (`vote_interval` in ns): its own tape goes on where it ends. `links` is copied; what it
  * points to must outlive the source. */
 void source_live_init(struct source_live *live, const struct source_links *links, uint64_t vote_interval);
+
+/* What waits for a guest that is inside a segment. */
+enum source_need {
+	SOURCE_NEEDS_NOTHING,
+	SOURCE_NEEDS_VOTE,  /* a vote is due: anywhere will do */
+	SOURCE_NEEDS_INPUT, /* the guest's devices have something for it, or the world has */
+};
+
+/* What a leader is needed for that is inside its guest since host time `begin`, and where a vote is due when it has
+ * been there for `segment_max` ns; at host time `host`. `*next` is the host time at which that may change. */
+enum source_need source_live_needs(const struct source_live *live, const struct source_view *view, uint64_t begin,
+				   uint64_t segment_max, uint64_t host, uint64_t *next);
+
+/* Writes down where the segment from `position` on is ended. */
+void source_live_stop(struct source_live *live, uint64_t position, const struct stop_point *stop);
 
 /* Starts the source of a follower of `leader`, from offset `at` of the leader's tape on. */
 void source_tape_init(struct source_tape *follower, const struct source_links *links, unsigned leader, uint64_t at);

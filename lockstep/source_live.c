@@ -162,11 +162,52 @@ static struct input ask_vote(struct source_live *live, const struct source_view 
 	return (struct input){ .kind = INPUT_VOTE, .value = cause };
 }
 
+/* Key presses that wait. */
+static uint64_t keys_waiting(const struct source_live *live, const struct source_view *view)
+{
+	return atomic_load_explicit(&live->links.supervisor->console_written, memory_order_acquire) -
+	       view->console_taken;
+}
+
+static bool button_waits(const struct source_live *live, const struct source_view *view)
+{
+	return atomic_load_explicit(&live->links.supervisor->buttons, memory_order_acquire) > view->buttons_taken;
+}
+
+enum source_need source_live_needs(const struct source_live *live, const struct source_view *view, uint64_t begin,
+				   uint64_t segment_max, uint64_t host, uint64_t *next)
+{
+	const struct supervisor_page *page = live->links.supervisor;
+	/* In a segment that began after the last vote there is nothing to vote about before it has lasted. */
+	uint64_t last_vote = live->next_vote - live->vote_interval > begin ? live->next_vote - live->vote_interval :
+									     begin;
+	uint64_t deadline = view->deadline == DEVICE_NO_DEADLINE ? UINT64_MAX : view->deadline + live->links.host_zero;
+	uint64_t output = view->output_pending == 0 ? UINT64_MAX :
+			  live->output_since == 0   ? host + live->output_delay :
+						      live->output_since + live->output_delay;
+
+	*next = last_vote + segment_max;
+	if (output < *next && !vote_at_hand(live))
+		*next = output;
+	if (host >= *next || (atomic_load(&page->vote_request) != live->request_seen && !vote_at_hand(live)))
+		return SOURCE_NEEDS_VOTE;
+	if (host >= deadline || (keys_waiting(live, view) > 0 && view->console_room > 0) || button_waits(live, view))
+		return SOURCE_NEEDS_INPUT;
+	if (deadline < *next)
+		*next = deadline;
+	return SOURCE_NEEDS_NOTHING;
+}
+
+void source_live_stop(struct source_live *live, uint64_t position, const struct stop_point *stop)
+{
+	write_entry(live, TAPE_STOP, position, stop, sizeof(*stop));
+}
+
 /* Inputs that the supervisor has for us and that the guest can take. */
 static bool take_inbox(struct source_live *live, const struct source_view *view, struct input *input)
 {
 	const struct supervisor_page *page = live->links.supervisor;
-	uint64_t waiting = atomic_load_explicit(&page->console_written, memory_order_acquire) - view->console_taken;
+	uint64_t waiting = keys_waiting(live, view);
 
 	if (waiting > 0 && waiting <= CONTROL_INPUT_SIZE && view->console_room > 0) {
 		uint64_t length = waiting < view->console_room ? waiting : view->console_room;
@@ -177,7 +218,7 @@ static bool take_inbox(struct source_live *live, const struct source_view *view,
 		write_entry(live, TAPE_CONSOLE, view->position, input->data, input->length);
 		return true;
 	}
-	if (atomic_load_explicit(&page->buttons, memory_order_acquire) > view->buttons_taken) {
+	if (button_waits(live, view)) {
 		input->kind = INPUT_BUTTON;
 		write_entry(live, TAPE_BUTTON, view->position, NULL, 0);
 		return true;

@@ -194,6 +194,13 @@ static result to_input(struct source_tape *follower, const struct source_view *v
 		if (input->value == 0 || input->value >= VOTE_CAUSES)
 			return fail(STATUS_NO_MAJORITY, "the leader votes for a reason that does not exist");
 		return OK;
+	case TAPE_STOP:
+		if (view->must_wait || view->ended)
+			return fail(STATUS_NO_MAJORITY, "the leader was preempted where this replica does not run");
+		input->kind = INPUT_STOP;
+		memcpy(&follower->stop, entry->payload, sizeof(follower->stop));
+		input->stop = &follower->stop;
+		return OK;
 	case TAPE_KINDS:
 		break;
 	}

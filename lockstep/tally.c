@@ -134,6 +134,23 @@ static uint64_t cpu_ns(const struct timeval *time)
 	return (uint64_t)time->tv_sec * NS_PER_S + (uint64_t)time->tv_usec * NS_PER_US;
 }
 
+/* As a leader, and in the hunts for its leaders' stops. */
+static json_t *preemption_json(const struct replica_statistics *counted)
+{
+	static const char *const ends[] = { "found", "exited", "lost", "left" };
+	json_t *object = json_object();
+
+	put(object, "stops", counted->stops);
+	put(object, "late_ticks", counted->late_ticks);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		put(object, ends[i], counted->hunts[i]);
+	put(object, "hunt_ns", counted->hunt_ns);
+	put(object, "visits", counted->hunt_visits);
+	put(object, "visits_max", counted->hunt_visits_max);
+	put(object, "doubles", counted->hunt_doubles);
+	return object;
+}
+
 static json_t *member_json(const struct member *member, const struct replica_statistics *counted, unsigned leader)
 {
 	json_t *object = json_object();
@@ -157,6 +174,7 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 	put(object, "signals", counted->signals);
 	put(object, "input_faults", counted->input_faults);
 	put(object, "unassigned_accesses", counted->unassigned);
+	(void)json_object_set_new(object, "preemption", preemption_json(counted));
 	return object;
 }
 

@@ -1,5 +1,6 @@
 #include "lockstep/tape.h"
 
+#include <string.h>
 #include <zlib.h>
 
 #include "base/bytes.h"
@@ -19,6 +20,7 @@ static const struct kind_info kinds[TAPE_KINDS] = {
 	[TAPE_CONSOLE] = { "console", 1, TAPE_CONSOLE_MAX },
 	[TAPE_BUTTON] = { "button", 0, 0 },
 	[TAPE_VOTE] = { "vote", 8, 8 },
+	[TAPE_STOP] = { "stop", sizeof(struct stop_point), sizeof(struct stop_point) },
 };
 
 const char *tape_kind_name(enum tape_kind kind)
@@ -34,11 +36,12 @@ static uint64_t entry_size(uint16_t length)
 uint64_t tape_write(struct tape_writer *writer, enum tape_kind kind, uint64_t position, const void *payload,
 		    uint16_t length)
 {
-	uint8_t bytes[ENTRY_MAX] = { 0 };
+	uint8_t bytes[ENTRY_MAX];
 	struct bytes_writer entry = bytes_writer_over(bytes, sizeof(bytes));
 	uint64_t at = writer->at;
 
 	invariant(length >= kinds[kind].least && length <= kinds[kind].most);
+	memset(bytes, 0, entry_size(length));
 	bytes_put_u32(&entry, 0);
 	bytes_put_u16(&entry, (uint16_t)kind);
 	bytes_put_u16(&entry, length);

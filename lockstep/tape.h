@@ -15,16 +15,18 @@
 
 #include "base/result.h"
 #include "base/ring.h"
+#include "lockstep/stop_point.h"
 
 enum tape_kind {
 	TAPE_TIME = 1,    /* u64: the guest's time in ns from here on */
 	TAPE_CONSOLE = 2, /* 1 to TAPE_CONSOLE_MAX bytes for COM1 */
 	TAPE_BUTTON = 3,  /* the power button, no payload */
 	TAPE_VOTE = 4,    /* u64: enum vote_cause. A vote point, if the exit's instruction is complete here */
+	TAPE_STOP = 5,    /* struct stop_point: where the segment from here on ends, without an exit of the guest's */
 	TAPE_KINDS
 };
 
-enum { TAPE_HEADER_SIZE = 16, TAPE_CONSOLE_MAX = 64, TAPE_PAYLOAD_MAX = TAPE_CONSOLE_MAX };
+enum { TAPE_HEADER_SIZE = 16, TAPE_CONSOLE_MAX = 64, TAPE_PAYLOAD_MAX = sizeof(struct stop_point) };
 
 /* The name of a kind, for statistics and reports. */
 const char *tape_kind_name(enum tape_kind kind);

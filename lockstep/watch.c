@@ -138,7 +138,10 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	uint64_t patience = supervisor->options->watchdog / STALL_PART;
 	unsigned live, ahead;
 
-	if (supervisor->replicas == 1 || !leader->live || atomic_load(&control->state) != REPLICA_RUNNING ||
+	/* One that preempts its guest comes out by itself, and followers that are let in early could not be stopped
+	 * where it is. */
+	if (supervisor->replicas == 1 || !leader->live || atomic_load(&control->preempts) != 0 ||
+	    atomic_load(&control->state) != REPLICA_RUNNING ||
 	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at ||
 	    supervisor->stalled_since == 0) {
 		/* It came out; one that never does has shown nothing that others need time for. */

@@ -13,11 +13,18 @@
 #define DEFAULT_REPLICAS 3
 #define DEFAULT_VOTE_INTERVAL (10 * NS_PER_MS)
 #define DEFAULT_WATCHDOG (5 * NS_PER_S)
+#define DEFAULT_PREEMPT_GRACE 0 /* none */
+#define DEFAULT_PREEMPT_BUDGET 50 /* thousandths */
+#define DEFAULT_SEGMENT_MAX (2 * NS_PER_S)
 #define DEFAULT_SCRUB (64ull << 20)
 #define DEFAULT_REPORTS "."
 #define DEFAULT_COMMAND_LINE "console=ttyS0"
 #define VOTE_INTERVAL_MIN (100 * NS_PER_US)
 #define VOTE_INTERVAL_MAX (10 * NS_PER_S)
+#define PREEMPT_GRACE_MIN (100 * NS_PER_US)
+#define PREEMPT_GRACE_MAX (10 * NS_PER_S)
+#define SEGMENT_MAX_MIN NS_PER_MS
+#define SEGMENT_MAX_MAX (60 * NS_PER_S)
 #define WATCHDOG_MIN (100 * NS_PER_MS)
 #define WATCHDOG_MAX (86400 * NS_PER_S)
 
@@ -30,6 +37,9 @@ enum option_id {
 	OPTION_REPLICAS,
 	OPTION_VOTE_INTERVAL,
 	OPTION_WATCHDOG,
+	OPTION_PREEMPT_GRACE,
+	OPTION_PREEMPT_BUDGET,
+	OPTION_MAX_SEGMENT,
 	OPTION_CONSOLE,
 	OPTION_STATS,
 	OPTION_RECORD,
@@ -53,6 +63,9 @@ static const struct option long_options[] = {
 	{ "replicas", required_argument, NULL, OPTION_REPLICAS },
 	{ "vote-interval", required_argument, NULL, OPTION_VOTE_INTERVAL },
 	{ "watchdog", required_argument, NULL, OPTION_WATCHDOG },
+	{ "preempt-grace", required_argument, NULL, OPTION_PREEMPT_GRACE },
+	{ "preempt-budget", required_argument, NULL, OPTION_PREEMPT_BUDGET },
+	{ "max-segment", required_argument, NULL, OPTION_MAX_SEGMENT },
 	{ "console", required_argument, NULL, OPTION_CONSOLE },
 	{ "stats", required_argument, NULL, OPTION_STATS },
 	{ "record", required_argument, NULL, OPTION_RECORD },
@@ -79,6 +92,10 @@ const char *options_help(void)
 	       "  --vote-interval TIME     100us to 10s (default: 10ms)\n"
 	       "  --watchdog TIME          a replica without a sign of life for so long hangs, 100ms to 86400s\n"
 	       "                           (default: 5s)\n"
+	       "  --preempt-grace TIME     a guest that computes for so long without an exit is preempted if there is\n"
+	       "                           something for it: 100us to 10s, or none (default: none)\n"
+	       "  --preempt-budget PERCENT of the time that preemptions may take, 0.1 to 100 (default: 5)\n"
+	       "  --max-segment TIME       code that never exits is preempted for a vote, 1ms to 60s (default: 2s)\n"
 	       "  --scrub RATE             memory that nobody writes is hashed again at this rate, to find what rots:\n"
 	       "                           64M/s, or none (default: 64M/s)\n"
 	       "  --pin auto|none|LIST     replicas have their own cores if there are enough of them; never; or those\n"
@@ -161,6 +178,22 @@ static result parse_range(const char *option, const char *text, uint64_t least, 
 			    (unsigned long long)(least / (whole ? NS_PER_MS : NS_PER_US)), whole ? "ms" : "us",
 			    (unsigned long long)(most / NS_PER_S));
 	return OK;
+}
+
+/* A percentage with at most one digit behind the point, as thousandths. */
+static result parse_budget(const char *text, unsigned *thousandths)
+{
+	unsigned whole = 0, tenth = 0;
+	int length = 0;
+
+	if (text[0] >= '0' && text[0] <= '9' &&
+	    ((sscanf(text, "%3u.%1u%n", &whole, &tenth, &length) == 2 && text[length] == '\0') ||
+	     (tenth = 0, sscanf(text, "%3u%n", &whole, &length) == 1 && text[length] == '\0')) &&
+	    whole * 10 + tenth >= 1 && whole * 10 + tenth <= 1000) {
+		*thousandths = whole * 10 + tenth;
+		return OK;
+	}
+	return fail(STATUS_USAGE, "--preempt-budget %s: give a percentage, 0.1 to 100", text);
 }
 
 static result parse_replicas(const char *text, unsigned *replicas)
@@ -254,6 +287,17 @@ static result take_option(int id, const char *value, struct machine_options *opt
 				   &options->vote_interval);
 	case OPTION_WATCHDOG:
 		return parse_range("--watchdog", value, WATCHDOG_MIN, WATCHDOG_MAX, &options->watchdog);
+	case OPTION_PREEMPT_GRACE:
+		if (strcmp(value, "none") == 0) {
+			options->preempt_grace = 0;
+			return OK;
+		}
+		return parse_range("--preempt-grace", value, PREEMPT_GRACE_MIN, PREEMPT_GRACE_MAX,
+				   &options->preempt_grace);
+	case OPTION_PREEMPT_BUDGET:
+		return parse_budget(value, &options->preempt_budget);
+	case OPTION_MAX_SEGMENT:
+		return parse_range("--max-segment", value, SEGMENT_MAX_MIN, SEGMENT_MAX_MAX, &options->segment_max);
 	case OPTION_SCRUB:
 		return parse_scrub(value, &options->scrub);
 	case OPTION_PIN:
@@ -317,6 +361,9 @@ result options_parse(int argc, char **argv, struct machine_options *options, str
 		.memory = DEFAULT_MEMORY,
 		.replicas = DEFAULT_REPLICAS,
 		.vote_interval = DEFAULT_VOTE_INTERVAL,
+		.preempt_grace = DEFAULT_PREEMPT_GRACE,
+		.preempt_budget = DEFAULT_PREEMPT_BUDGET,
+		.segment_max = DEFAULT_SEGMENT_MAX,
 		.watchdog = DEFAULT_WATCHDOG,
 		.scrub = DEFAULT_SCRUB,
 		.cores = CORES_POLICY_DEFAULT,

@@ -409,6 +409,29 @@ START_TEST(scrubbed_round_the_end)
 END_TEST
 
 /* The table follows memory, and nobody is told of changes: they are no vote's. */
+/* Looked at between two votes, memory's changes belong to the next one. */
+START_TEST(looked_at)
+{
+	struct replica *replica = &replicas[0];
+	struct digest before, after;
+
+	run(replica, 1);
+	vote(replica);
+	uint64_t end = replica->record.changes_end;
+
+	must_succeed(ballot_box_memory(&replica->box, &before));
+	ck_assert_mem_eq(&before, &replica->record.ballot.digests[VOTE_RAM], sizeof(before));
+	must_succeed(ram_write(&replica->guest.ram, 0x900000, "x", 1));
+	must_succeed(ballot_box_memory(&replica->box, &after));
+	ck_assert_mem_ne(&after, &before, sizeof(before));
+	run(replica, 1);
+	vote(replica);
+	ck_assert_uint_eq(replica->record.changes_begin, end);
+	ck_assert_uint_eq(replica->record.changes_end, end + 2);
+	ck_assert_uint_eq(replica->area.changes[end].page, 0x900);
+}
+END_TEST
+
 START_TEST(refreshed)
 {
 	struct replica *replica = &replicas[0];
@@ -544,6 +567,7 @@ int main(void)
 	tcase_add_test(pairs, exits_show);
 	tcase_add_test(pairs, scrubbed);
 	tcase_add_test(pairs, scrubbed_round_the_end);
+	tcase_add_test(pairs, looked_at);
 	tcase_add_test(pairs, refreshed);
 	tcase_add_test(pairs, taken_over);
 	tcase_add_loop_test(pairs, taken_over_in_part, 0, (int)ARRAY_SIZE(differences));

@@ -119,7 +119,7 @@ START_TEST(long_tape)
 	/* A tail that begins with more rubble than one entry has. */
 	uint64_t begin = stopped.writers[0].at - FAIL_STOP_TAPE;
 
-	for (uint64_t at = begin; at < begin + 400; at++)
+	for (uint64_t at = begin; at < begin + 2 * TAPE_PAYLOAD_MAX; at++)
 		stopped.areas[0].tape.data[at % stopped.areas[0].tape.size] = 0xA5;
 	ck_assert_uint_eq(count_tape(0).damaged, 1);
 }

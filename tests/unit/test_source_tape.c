@@ -314,6 +314,33 @@ START_TEST(votes_have_a_reason)
 }
 END_TEST
 
+/* Where its leader was preempted, a follower is told to stop; one that does not run there has diverged. */
+START_TEST(stops)
+{
+	struct source_view view = replicas_view(5, 1000);
+	struct stop_point stop = { .run_ns = 7, .recurs_ns = 8, .code_at = 9 };
+	struct input input;
+
+	stop.cpu.rip = 0x1234;
+	(void)tape_write(&tape, TAPE_STOP, 5, &stop, sizeof(stop));
+	reach(6);
+	view.must_wait = true;
+	must_diverge(&view, STATUS_NO_MAJORITY, "preempted where this replica does not run");
+	view.must_wait = false;
+	view.ended = true;
+	must_diverge(&view, STATUS_NO_MAJORITY, "preempted where this replica does not run");
+	view.ended = false;
+	input = next(&view);
+	ck_assert_int_eq(input.kind, INPUT_STOP);
+	ck_assert_mem_eq(input.stop, &stop, sizeof(stop));
+	/* The segment is entered once. */
+	ck_assert_uint_eq(follower.tape.at, tape.at);
+	view.position = 6;
+	reach(7);
+	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
+}
+END_TEST
+
 START_TEST(halted_or_ended_alone)
 {
 	struct source_view view = replicas_view(5, 0);
@@ -489,6 +516,7 @@ int main(void)
 	tcase_add_test(tests, entry_left_over);
 	tcase_add_test(tests, more_keys_than_room);
 	tcase_add_test(tests, votes_have_a_reason);
+	tcase_add_test(tests, stops);
 	tcase_add_test(tests, halted_or_ended_alone);
 	tcase_add_test(tests, damaged_tape);
 	tcase_add_test(tests, leader_and_follower);

@@ -1,0 +1,226 @@
+/* near by run time, onto by breakpoint, equal by registers and memory */
+#include "lockstep/hunt.h"
+
+#include <string.h>
+
+#include "base/futex.h"
+#include "base/log.h"
+#include "lockstep/attend.h"
+#include "lockstep/replica_state.h"
+#include "vmm/instruction.h"
+#include "vmm/machine_stop.h"
+
+/* So much of the leader's way, in percent, is run without looking for the place; a short way is looked at whole. */
+enum { BLIND_PERCENT = 50 };
+#define BLIND_MIN_NS (2 * NS_PER_MS)
+/* Where the stop's code is not in memory yet, it is looked for so often. */
+#define CODE_LOOK_NS (50 * NS_PER_US)
+/* The leader goes on for so long, at most, after its run time was read: see preempt.c. */
+#define SETTLE_NS (50 * NS_PER_MS)
+/* Met so many times as often as can be until there, and this, the stop must have been passed. */
+enum { LOST_TIMES = 4, LOST_VISITS = 1000 };
+/* Nobody looks for longer. */
+#define LOST_NS (20 * NS_PER_S)
+
+struct hunt {
+	struct replica *replica;
+	const struct stop_point *stop;
+	struct run_meter meter; /* of all the time since the segment began */
+	uint64_t visits;
+	bool over;
+	enum hunt_end end;
+};
+
+static void finish(struct hunt *hunt, enum hunt_end end)
+{
+	hunt->end = end;
+	hunt->over = true;
+}
+
+static struct breakpoints *breakpoints_of(const struct hunt *hunt)
+{
+	return &hunt->replica->preempt.breakpoints;
+}
+
+/* The guest was taken out: by the alarm, or because the supervisor has something to say. */
+static result obey(struct hunt *hunt)
+{
+	struct replica *replica = hunt->replica;
+
+	attend_beat(replica);
+	if (!attend_called(replica))
+		return OK;
+	/* What it may be told to do needs memory as it is. */
+	breakpoints_lift(breakpoints_of(hunt));
+	TRY(attend(replica));
+	if (replica->leave || replica->rejoined)
+		finish(hunt, HUNT_LEFT);
+	return OK;
+}
+
+/* The guest runs for `span` ns without breakpoints. */
+static result run_blind(struct hunt *hunt, uint64_t span)
+{
+	struct run_meter meter;
+	uint64_t ran = 0;
+
+	run_meter_start(&meter, 0);
+	while (!hunt->over && ran < span) {
+		enum machine_stop stop;
+
+		alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + (span - ran));
+		TRY(machine_run(&hunt->replica->machine, &stop));
+		if (stop == MACHINE_EXITED)
+			finish(hunt, HUNT_EXITED);
+		else
+			TRY(obey(hunt));
+		ran = run_meter_read(&meter);
+	}
+	alarm_clear(&hunt->replica->preempt.alarm);
+	return OK;
+}
+
+/* Whether the stop's code stands where the leader found it: its page may be read or copied on the way. */
+static bool code_is_there(const struct hunt *hunt)
+{
+	const struct stop_point *stop = hunt->stop;
+	uint8_t bytes[STOP_POINT_CODE] = { 0 };
+	uint64_t length = RAM_PAGE_SIZE - stop->code_at % RAM_PAGE_SIZE;
+
+	length = length < STOP_POINT_CODE ? length : STOP_POINT_CODE;
+	return !failed(ram_read(&hunt->replica->ram, stop->code_at, bytes, length)) &&
+	       memcmp(bytes, stop->code, sizeof(bytes)) == 0;
+}
+
+static result plant(struct hunt *hunt)
+{
+	const struct breakpoint place = {
+		.linear = instruction_pointer(&hunt->stop->cpu),
+		.physical = hunt->stop->code_at,
+	};
+	bool planted = false;
+
+	while (!hunt->over && !planted) {
+		if (code_is_there(hunt))
+			TRY(breakpoints_plant(breakpoints_of(hunt), &place, 1, &planted));
+		if (!planted)
+			TRY(run_blind(hunt, CODE_LOOK_NS));
+	}
+	return OK;
+}
+
+/* Whether the machine, which stands at the breakpoint, is where the leader was: then that is booked. */
+static result compare(struct hunt *hunt, bool *equal)
+{
+	const struct cpu_state *here = &breakpoints_of(hunt)->here;
+	const struct cpu_state *wanted = &hunt->stop->cpu;
+	struct replica *replica = hunt->replica;
+	struct cpu_state state;
+	struct digest ram;
+
+	*equal = false;
+	/* Most visits differ in these, and they cost nothing to look at. */
+	if (memcmp(here->gpr, wanted->gpr, sizeof(here->gpr)) != 0 || here->rip != wanted->rip)
+		return OK;
+	TRY(machine_export(&replica->machine, &state));
+	if (memcmp(&state, wanted, sizeof(state)) != 0)
+		return OK;
+	breakpoints_lift(breakpoints_of(hunt));
+	TRY(ballot_box_memory(&replica->box, &ram));
+	*equal = memcmp(&ram, &hunt->stop->ram, sizeof(ram)) == 0;
+	if (*equal)
+		machine_stop_book(&replica->machine, &state);
+	else
+		replica_statistics_of(replica)->hunt_doubles++;
+	return OK;
+}
+
+static bool is_lost(const struct hunt *hunt)
+{
+	const struct stop_point *stop = hunt->stop;
+	uint64_t apart = stop->recurs_ns > 0 ? stop->recurs_ns : 1;
+
+	return hunt->visits > LOST_VISITS + LOST_TIMES * ((stop->run_ns + SETTLE_NS) / apart) ||
+	       run_meter_read(&hunt->meter) > stop->run_ns + LOST_NS;
+}
+
+static result take_visit(struct hunt *hunt)
+{
+	const struct cpu_state here = breakpoints_of(hunt)->here;
+	enum machine_stop stop;
+	bool equal;
+
+	hunt->visits++;
+	TRY(compare(hunt, &equal));
+	if (equal)
+		finish(hunt, HUNT_FOUND);
+	else if (is_lost(hunt))
+		finish(hunt, HUNT_LOST);
+	if (hunt->over)
+		return OK;
+	TRY(breakpoints_step(breakpoints_of(hunt), &here, &stop));
+	if (stop == MACHINE_EXITED)
+		finish(hunt, HUNT_EXITED);
+	else if (stop == MACHINE_INTERRUPTED)
+		TRY(obey(hunt));
+	return OK;
+}
+
+/* From visit to visit. */
+static result search(struct hunt *hunt)
+{
+	while (!hunt->over) {
+		enum machine_stop stop;
+
+		if (breakpoints_of(hunt)->count == 0)
+			TRY(plant(hunt));
+		if (hunt->over)
+			break;
+		TRY(machine_run(&hunt->replica->machine, &stop));
+		if (stop == MACHINE_EXITED)
+			finish(hunt, HUNT_EXITED);
+		else if (stop == MACHINE_BREAKPOINT)
+			TRY(take_visit(hunt));
+		else
+			TRY(obey(hunt));
+	}
+	return OK;
+}
+
+static void book(const struct hunt *hunt, uint64_t begin)
+{
+	struct replica_statistics *statistics = replica_statistics_of(hunt->replica);
+
+	statistics->hunt_ns += clock_monotonic_ns() - begin;
+	statistics->hunts[hunt->end]++;
+	statistics->hunt_visits += hunt->visits;
+	if (hunt->visits > statistics->hunt_visits_max)
+		statistics->hunt_visits_max = hunt->visits;
+	if (hunt->end != HUNT_FOUND)
+		log_debug("hunt in the segment of position %llu: end %d after %llu visits; the leader ran %llu us, "
+			  "%llu us between visits",
+			  (unsigned long long)hunt->replica->machine.position, hunt->end,
+			  (unsigned long long)hunt->visits, (unsigned long long)hunt->stop->run_ns / 1000,
+			  (unsigned long long)hunt->stop->recurs_ns / 1000);
+}
+
+result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)
+{
+	/* A copy: what it was read from is the source's, which may change. */
+	const struct stop_point wanted = *stop;
+	struct hunt hunt = { .replica = replica, .stop = &wanted };
+	uint64_t begin;
+	result r = OK;
+
+	run_meter_start(&hunt.meter, 0);
+	if (wanted.run_ns > BLIND_MIN_NS)
+		r = run_blind(&hunt, wanted.run_ns / 100 * BLIND_PERCENT);
+	begin = clock_monotonic_ns();
+	if (!failed(r))
+		r = search(&hunt);
+	breakpoints_lift(breakpoints_of(&hunt));
+	alarm_clear(&replica->preempt.alarm);
+	book(&hunt, begin);
+	*end = hunt.end;
+	return r;
+}

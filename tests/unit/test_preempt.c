@@ -1,0 +1,373 @@
+/* Preemption on real KVM: a leader whose guest never exits is stopped, and a follower finds the very place; and what
+ * becomes of stops that are not there. */
+#include "tests/unit/replica_world.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/futex.h"
+#include "lockstep/attend.h"
+#include "lockstep/hunt.h"
+#include "lockstep/preempt.h"
+
+/* Loops of some milliseconds, one after the other; what is behind each of them is visited as seldom. */
+GUEST_CODE(worker, "1: mov $4000000, %ecx\n"
+		   "2: add %rcx, %rbx\n"
+		   "dec %ecx\n"
+		   "jnz 2b\n"
+		   "mov %rbx, 0x400000\n"
+		   "inc %ebp\n"
+		   "mov %ebp, 0x500000\n"
+		   "jmp 1b");
+/* The same, some times, and then an exit. */
+GUEST_CODE(ending, "mov $40, %ebp\n"
+		   "1: mov $4000000, %ecx\n"
+		   "2: add %rcx, %rbx\n"
+		   "dec %ecx\n"
+		   "jnz 2b\n"
+		   "mov %rbx, 0x400000\n"
+		   "dec %ebp\n"
+		   "jnz 1b\n"
+		   "out %al, $0x80\n"
+		   "3: jmp 3b");
+/* A loop that is not left: no place in it is good. */
+GUEST_CODE(spinner, "1: add $1, %rbx\n"
+		    "jmp 1b");
+
+static struct replica_world world;
+static struct kvm_vcpu *volatile kicked;
+
+static void on_kick(int number)
+{
+	(void)number;
+	if (kicked)
+		kvm_vcpu_kick(kicked);
+}
+
+static void start(const uint8_t *code, const uint8_t *code_end)
+{
+	const struct sigaction kick = { .sa_handler = on_kick };
+
+	ck_assert_int_eq(sigaction(SIGUSR1, &kick, NULL), 0);
+	replica_world_make(&world, 2, code, code_end);
+	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
+	for (unsigned i = 0; i < world.count; i++) {
+		struct replica *replica = world.replicas[i];
+
+		attend_begin(replica);
+		replica->config.preempt_grace = 100 * NS_PER_US;
+		replica->config.segment_max = NS_PER_MS;
+		replica->config.preempt_budget = 1000;
+		must_succeed(preempt_create(replica));
+		ck_assert(replica->preempt.works);
+		ck_assert_uint_eq(atomic_load(&replica->own.control->preempts), 1);
+	}
+}
+
+static void setup(void)
+{
+	start(worker_begin, worker_end);
+}
+
+static void setup_ending(void)
+{
+	start(ending_begin, ending_end);
+}
+
+static void setup_spinner(void)
+{
+	start(spinner_begin, spinner_end);
+}
+
+static void teardown(void)
+{
+	kicked = NULL;
+	for (unsigned i = 0; i < world.count; i++)
+		preempt_destroy(world.replicas[i]);
+	replica_world_destroy(&world);
+}
+
+static struct source_view view_of(const struct replica *replica)
+{
+	return (struct source_view){ .position = replica->machine.position, .deadline = DEVICE_NO_DEADLINE };
+}
+
+/* The leader goes on to the end of its segment, or until `patience_ns` are over; whether it came to the end. */
+static bool lead(struct replica *leader, uint64_t patience_ns)
+{
+	uint64_t begin = clock_monotonic_ns();
+	bool ended = false;
+
+	kicked = &leader->machine.vcpu;
+	must_succeed(machine_prepare(&leader->machine));
+	preempt_enter(leader, begin);
+	while (!ended && clock_monotonic_ns() - begin < patience_ns) {
+		const struct source_view view = view_of(leader);
+		enum machine_stop stop;
+
+		must_succeed(machine_run(&leader->machine, &stop));
+		ended = stop == MACHINE_EXITED;
+		if (!ended)
+			must_succeed(preempt_kicked(leader, &view, &ended));
+	}
+	checked_word_store(&leader->own.control->reached, leader->machine.position);
+	return ended;
+}
+
+static bool preempted(const struct replica *replica)
+{
+	return replica->machine.exit.record.reason == EXIT_PREEMPTED;
+}
+
+/* The stop that the leader wrote down, as a follower reads it. */
+static struct stop_point read_stop(struct replica *follower)
+{
+	const struct source_view view = view_of(follower);
+	struct input input;
+
+	must_succeed(follower->source->operations->next(follower->source, &view, &input));
+	ck_assert_int_eq(input.kind, INPUT_STOP);
+	return *input.stop;
+}
+
+static enum hunt_end hunt(struct replica *follower, const struct stop_point *stop)
+{
+	enum hunt_end end;
+
+	kicked = &follower->machine.vcpu;
+	must_succeed(machine_prepare(&follower->machine));
+	must_succeed(hunt_run(follower, stop, &end));
+	ck_assert_uint_eq(follower->preempt.breakpoints.count, 0);
+	return end;
+}
+
+static void answer(struct replica *replica)
+{
+	enum exit_outcome outcome;
+
+	ballot_box_log_exit(&replica->box);
+	must_succeed(machine_answer(&replica->machine, &outcome));
+	ck_assert_int_eq(outcome, OUTCOME_RUN);
+}
+
+static void must_be_equal(void)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+	struct cpu_state one, other;
+
+	ck_assert_uint_eq(leader->machine.position, follower->machine.position);
+	must_succeed(machine_export(&leader->machine, &one));
+	must_succeed(machine_export(&follower->machine, &other));
+	ck_assert_mem_eq(&one, &other, sizeof(one));
+	ck_assert_mem_eq(&leader->machine.exit.record, &follower->machine.exit.record,
+			 sizeof(leader->machine.exit.record));
+	ck_assert_mem_eq(leader->ram.memory, follower->ram.memory, GUEST_MACHINE_MEMORY);
+}
+
+/* Again and again, with a vote at every other stop: all of it is equal. */
+START_TEST(found)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+
+	for (unsigned i = 0; i < 6; i++) {
+		ck_assert(lead(leader, 60 * NS_PER_S));
+		ck_assert(preempted(leader));
+		const struct stop_point stop = read_stop(follower);
+
+		ck_assert_uint_gt(stop.recurs_ns, 0);
+		ck_assert_int_eq(hunt(follower, &stop), HUNT_FOUND);
+		answer(leader);
+		answer(follower);
+		must_be_equal();
+		ck_assert_uint_eq(follower->own.control->statistics.hunts[HUNT_FOUND], i + 1);
+		ck_assert_uint_eq(leader->own.control->statistics.stops, i + 1);
+		if (i % 2)
+			ck_assert_uint_eq(replica_world_difference(replica_world_vote(leader),
+								   replica_world_vote(follower)),
+					  0);
+	}
+}
+END_TEST
+
+/* The registers are right, the memory is not: that is another moment, and the hunt goes on until the guest is past. */
+START_TEST(other_memory)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	ck_assert(preempted(leader));
+	struct stop_point stop = read_stop(follower);
+
+	stop.ram.bytes[3] ^= 1;
+	ck_assert_int_eq(hunt(follower, &stop), HUNT_EXITED);
+	ck_assert_uint_eq(follower->own.control->statistics.hunt_doubles, 1);
+	ck_assert_int_eq(follower->machine.exit.record.reason, EXIT_PORT_OUT);
+	ck_assert_uint_eq(follower->machine.position, 1);
+}
+END_TEST
+
+/* Registers that the guest never has, code that is nowhere: the guest comes to its exit. */
+START_TEST(not_there)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	ck_assert(preempted(leader));
+	struct stop_point stop = read_stop(follower);
+
+	if (_i == 0)
+		stop.cpu.gpr[GPR_RBX] ^= 1ull << 40;
+	else
+		stop.code[0] ^= 1;
+	ck_assert_int_eq(hunt(follower, &stop), HUNT_EXITED);
+	ck_assert_uint_eq(follower->own.control->statistics.hunts[HUNT_EXITED], 1);
+	/* The code is as it was. */
+	ck_assert_mem_eq(follower->ram.memory + GUEST_MACHINE_CODE, ending_begin,
+			 (size_t)(ending_end - ending_begin));
+}
+END_TEST
+
+/* In a guest that never exits nobody looks for ever. */
+START_TEST(lost)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	struct stop_point stop = read_stop(follower);
+
+	stop.cpu.gpr[GPR_R9] = 77;
+	stop.recurs_ns = 1000 * NS_PER_S; /* met four times a day */
+	ck_assert_int_eq(hunt(follower, &stop), HUNT_LOST);
+	ck_assert_uint_eq(follower->own.control->statistics.hunts[HUNT_LOST], 1);
+}
+END_TEST
+
+/* A replica that is told to leave does. */
+START_TEST(left)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	struct stop_point stop = read_stop(follower);
+
+	stop.cpu.gpr[GPR_R9] = 77;
+	atomic_store(&world.page->command, COMMAND_END);
+	replica_world_call(&world, 1);
+	stop.run_ns = 3600 * NS_PER_S;
+	/* The alarm of a hunt that long is far away; the supervisor's call is not. */
+	kicked = &follower->machine.vcpu;
+	kvm_vcpu_kick(kicked);
+	ck_assert_int_eq(hunt(follower, &stop), HUNT_LEFT);
+	ck_assert(follower->leave);
+}
+END_TEST
+
+/* Not where every place is met all the time; not beyond the budget; not where followers have seen an exit ahead; not
+ * where nothing waits. */
+START_TEST(not_worth_while)
+{
+	struct replica *leader = world.replicas[0];
+
+	switch (_i) {
+	case 0:
+		break;
+	case 1:
+		leader->config.preempt_budget = 0;
+		break;
+	case 2:
+		checked_word_store(&world.replicas[1]->own.control->reached, 1);
+		break;
+	default:
+		leader->config.segment_max = 3600 * NS_PER_S;
+		break;
+	}
+	ck_assert(!lead(leader, 100 * NS_PER_MS));
+	ck_assert_uint_eq(leader->own.control->statistics.stops, 0);
+	ck_assert_uint_eq(checked_word_load(&leader->own.control->tape_written, 1), 0);
+	ck_assert_uint_eq(leader->preempt.breakpoints.count, 0);
+}
+END_TEST
+
+/* The guest that exits by itself while a place is looked for: nothing is booked. */
+START_TEST(exits_by_itself)
+{
+	struct replica *leader = world.replicas[0];
+
+	leader->config.segment_max = 3600 * NS_PER_S;
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	ck_assert(!preempted(leader));
+	ck_assert_uint_eq(leader->machine.position, 1);
+	ck_assert_int_eq(leader->machine.exit.record.reason, EXIT_PORT_OUT);
+}
+END_TEST
+
+/* Without a grace period there is no preemption, and no alarm. */
+START_TEST(turned_off)
+{
+	struct replica *replica = world.replicas[0];
+	bool ended = true;
+	const struct source_view view = view_of(replica);
+
+	preempt_destroy(replica);
+	atomic_store(&replica->own.control->preempts, 0);
+	replica->preempt = (struct preempt){ .works = false };
+	replica->config.preempt_grace = 0;
+	must_succeed(preempt_create(replica));
+	ck_assert(!replica->preempt.works);
+	ck_assert_uint_eq(atomic_load(&replica->own.control->preempts), 0);
+	preempt_enter(replica, clock_monotonic_ns());
+	must_succeed(preempt_kicked(replica, &view, &ended));
+	ck_assert(!ended);
+}
+END_TEST
+
+/* A kick that comes before the guest is entered ends the run all the same, once; completing an exit is not a run. */
+START_TEST(kick_before_the_run)
+{
+	struct replica *replica = world.replicas[0];
+	enum machine_stop stop;
+	enum kvm_vcpu_stop complete;
+
+	must_succeed(machine_prepare(&replica->machine));
+	kvm_vcpu_kick(&replica->machine.vcpu);
+	must_succeed(machine_run(&replica->machine, &stop));
+	ck_assert_int_eq(stop, MACHINE_INTERRUPTED);
+	kvm_vcpu_kick(&replica->machine.vcpu);
+	must_succeed(kvm_vcpu_complete(&replica->machine.vcpu, &complete));
+	must_succeed(machine_run(&replica->machine, &stop));
+	ck_assert_int_eq(stop, MACHINE_INTERRUPTED);
+	must_succeed(machine_run(&replica->machine, &stop));
+	ck_assert_int_eq(stop, MACHINE_EXITED);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("preempt");
+	TCase *endless = tcase_create("endless");
+	TCase *finite = tcase_create("finite");
+	TCase *dense = tcase_create("dense");
+
+	if (!guest_machine_available("preemption"))
+		return 0;
+	tcase_add_checked_fixture(endless, setup, teardown);
+	tcase_add_test(endless, found);
+	tcase_add_test(endless, lost);
+	tcase_add_test(endless, left);
+	tcase_add_loop_test(endless, not_worth_while, 1, 4);
+	tcase_add_checked_fixture(finite, setup_ending, teardown);
+	tcase_add_test(finite, other_memory);
+	tcase_add_loop_test(finite, not_there, 0, 2);
+	tcase_add_test(finite, exits_by_itself);
+	tcase_add_test(finite, turned_off);
+	tcase_add_test(finite, kick_before_the_run);
+	tcase_add_checked_fixture(dense, setup_spinner, teardown);
+	tcase_add_loop_test(dense, not_worth_while, 0, 1);
+	tcase_set_timeout(endless, 200);
+	tcase_set_timeout(finite, 200);
+	tcase_set_timeout(dense, 200);
+	suite_add_tcase(suite, endless);
+	suite_add_tcase(suite, finite);
+	suite_add_tcase(suite, dense);
+	return fixture_run(suite);
+}
