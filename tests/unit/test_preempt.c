@@ -164,6 +164,12 @@ static void must_be_equal(void)
 	ck_assert_mem_eq(leader->ram.memory, follower->ram.memory, GUEST_MACHINE_MEMORY);
 }
 
+/* The code is as it was loaded. */
+static void must_have_code(const struct replica *replica, const uint8_t *code, const uint8_t *code_end)
+{
+	ck_assert_mem_eq(replica->ram.memory + GUEST_MACHINE_CODE, code, (size_t)(code_end - code));
+}
+
 /* Again and again, with a vote at every other stop: all of it is equal. */
 START_TEST(found)
 {
@@ -221,9 +227,7 @@ START_TEST(not_there)
 		stop.code[0] ^= 1;
 	ck_assert_int_eq(hunt(follower, &stop), HUNT_EXITED);
 	ck_assert_uint_eq(follower->own.control->statistics.hunts[HUNT_EXITED], 1);
-	/* The code is as it was. */
-	ck_assert_mem_eq(follower->ram.memory + GUEST_MACHINE_CODE, ending_begin,
-			 (size_t)(ending_end - ending_begin));
+	must_have_code(follower, ending_begin, ending_end);
 }
 END_TEST
 
