@@ -183,17 +183,23 @@ static result parse_range(const char *option, const char *text, uint64_t least, 
 /* A percentage with at most one digit behind the point, as thousandths. */
 static result parse_budget(const char *text, unsigned *thousandths)
 {
-	unsigned whole = 0, tenth = 0;
-	int length = 0;
+	/* What may stand behind the whole number: nothing, or a tenth. */
+	static const struct unit units[] = { { "", 10 }, { NULL, 0 } };
+	const char *point = strchr(text, '.');
+	char whole[8] = "";
+	uint64_t value = 0;
+	bool tenth = point && point[1] >= '0' && point[1] <= '9' && point[2] == '\0';
+	size_t length = point ? (size_t)(point - text) : strlen(text);
 
-	if (text[0] >= '0' && text[0] <= '9' &&
-	    ((sscanf(text, "%3u.%1u%n", &whole, &tenth, &length) == 2 && text[length] == '\0') ||
-	     (tenth = 0, sscanf(text, "%3u%n", &whole, &length) == 1 && text[length] == '\0')) &&
-	    whole * 10 + tenth >= 1 && whole * 10 + tenth <= 1000) {
-		*thousandths = whole * 10 + tenth;
-		return OK;
+	if (length < sizeof(whole) && (!point || tenth)) {
+		memcpy(whole, text, length);
+		if (parse_scaled(whole, units, &value))
+			value += tenth ? (unsigned)(point[1] - '0') : 0;
 	}
-	return fail(STATUS_USAGE, "--preempt-budget %s: give a percentage, 0.1 to 100", text);
+	if (value < 1 || value > 1000)
+		return fail(STATUS_USAGE, "--preempt-budget %s: give a percentage, 0.1 to 100", text);
+	*thousandths = (unsigned)value;
+	return OK;
 }
 
 static result parse_replicas(const char *text, unsigned *replicas)
