@@ -3,16 +3,14 @@
 #include <Zydis/Zydis.h>
 #include <string.h>
 
+#include "vmm/amd64.h"
 #include "vmm/page_walk.h"
 
 #define EFER_LMA (1ull << 10)
 enum {
 	SEGMENT_L = 1 << 9,
 	SEGMENT_DB = 1 << 10,
-	FLAG_CF = 1 << 0,
-	FLAG_PF = 1 << 2,
 	FLAG_ZF = 1 << 6,
-	FLAG_SF = 1 << 7,
 	FLAG_OF = 1 << 11,
 	OPCODE_POP_SS = 0x17,
 	OPCODE_MOV_TO_SEGMENT = 0x8E,
@@ -39,27 +37,15 @@ static unsigned code_width(const struct cpu_state *state)
 	return attributes & SEGMENT_DB ? 32 : 16;
 }
 
-static uint64_t low_bits(uint64_t value, unsigned width)
-{
-	return width >= 64 ? value : value & ((1ull << width) - 1);
-}
-
 /* Outside of 64-bit mode linear addresses have 32 bits; in it, CS has no base. */
 static uint64_t linear_of(const struct cpu_state *state, unsigned width, uint64_t offset)
 {
-	return width == 64 ? offset : low_bits(state->segment[SEG_CS].base + offset, 32);
+	return width == 64 ? offset : amd64_low_bits(state->segment[SEG_CS].base + offset, 32);
 }
 
 uint64_t instruction_pointer(const struct cpu_state *state)
 {
 	return linear_of(state, code_width(state), state->rip);
-}
-
-static bool canonical(uint64_t linear)
-{
-	uint64_t top = linear >> 47;
-
-	return top == 0 || top == 0x1FFFF;
 }
 
 /* As page_walk_read, for an address that the guest chose: where translation would take it for another one, it ends. */
@@ -68,9 +54,9 @@ static size_t read_linear(const struct ram *ram, const struct cpu_state *state, 
 {
 	uint64_t last = linear + length - 1;
 
-	if (length == 0 || !canonical(linear))
+	if (length == 0 || !amd64_canonical(linear))
 		return 0;
-	if (!canonical(last) || last < linear)
+	if (!amd64_canonical(last) || last < linear)
 		length = RAM_PAGE_SIZE - linear % RAM_PAGE_SIZE;
 	return page_walk_read(ram, state, linear, data, length);
 }
@@ -98,7 +84,7 @@ static bool register_content(const struct decoding *d, ZydisRegister name, uint6
 		return true;
 	}
 	if (name == ZYDIS_REGISTER_RIP || name == ZYDIS_REGISTER_EIP) {
-		*value = low_bits(d->next, name == ZYDIS_REGISTER_RIP ? 64 : 32);
+		*value = amd64_low_bits(d->next, name == ZYDIS_REGISTER_RIP ? 64 : 32);
 		return true;
 	}
 	if (id < 0 || id >= GPR_COUNT)
@@ -108,10 +94,10 @@ static bool register_content(const struct decoding *d, ZydisRegister name, uint6
 		*value = d->state->gpr[id];
 		return true;
 	case ZYDIS_REGCLASS_GPR32:
-		*value = low_bits(d->state->gpr[id], 32);
+		*value = amd64_low_bits(d->state->gpr[id], 32);
 		return true;
 	case ZYDIS_REGCLASS_GPR16:
-		*value = low_bits(d->state->gpr[id], 16);
+		*value = amd64_low_bits(d->state->gpr[id], 16);
 		return true;
 	default:
 		return false;
@@ -160,52 +146,17 @@ static bool memory_content(const struct decoding *d, const ZydisDecodedOperand *
 
 	if (memory->disp.has_displacement)
 		address += (uint64_t)memory->disp.value;
-	address = low_bits(address, d->decoded.address_width) + segment;
-	return read_word(d, low_bits(address, d->width == 64 ? 64 : 32), operand->size, value);
+	address = amd64_low_bits(address, d->decoded.address_width) + segment;
+	return read_word(d, amd64_low_bits(address, d->width == 64 ? 64 : 32), operand->size, value);
 }
 
 /* --- where it leads --- */
 
-/* The condition of Jcc by the low four bits of its opcode (AMD64 APM vol. 3, table A-1 and 1.5). */
-static bool condition_holds(uint8_t opcode, uint64_t flags)
-{
-	bool sign = !(flags & FLAG_SF) != !(flags & FLAG_OF);
-	bool holds = false;
-
-	switch (opcode >> 1 & 7) {
-	case 0:
-		holds = (flags & FLAG_OF) != 0;
-		break;
-	case 1:
-		holds = (flags & FLAG_CF) != 0;
-		break;
-	case 2:
-		holds = (flags & FLAG_ZF) != 0;
-		break;
-	case 3:
-		holds = (flags & (FLAG_CF | FLAG_ZF)) != 0;
-		break;
-	case 4:
-		holds = (flags & FLAG_SF) != 0;
-		break;
-	case 5:
-		holds = (flags & FLAG_PF) != 0;
-		break;
-	case 6:
-		holds = sign;
-		break;
-	default:
-		holds = sign || (flags & FLAG_ZF);
-		break;
-	}
-	return holds != (opcode & 1);
-}
-
 /* Whether a conditional branch is taken; false if it is none that we know. */
 static bool branch_taken(const struct decoding *d, bool *taken)
 {
-	uint64_t count = low_bits(d->state->gpr[GPR_RCX], d->decoded.address_width);
-	uint64_t left = low_bits(count - 1, d->decoded.address_width);
+	uint64_t count = amd64_low_bits(d->state->gpr[GPR_RCX], d->decoded.address_width);
+	uint64_t left = amd64_low_bits(count - 1, d->decoded.address_width);
 	bool zero = d->state->rflags & FLAG_ZF;
 
 	switch (d->decoded.mnemonic) {
@@ -229,7 +180,7 @@ static bool branch_taken(const struct decoding *d, bool *taken)
 	bool near_form = d->decoded.opcode_map == ZYDIS_OPCODE_MAP_0F && d->decoded.opcode >> 4 == 8;
 	bool short_form = d->decoded.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && d->decoded.opcode >> 4 == 7;
 
-	*taken = condition_holds(d->decoded.opcode, d->state->rflags);
+	*taken = amd64_condition(d->decoded.opcode & 15u, (uint8_t)d->state->rflags, d->state->rflags & FLAG_OF);
 	return near_form || short_form;
 }
 
@@ -260,7 +211,7 @@ static bool branch_target(const struct decoding *d, uint64_t *offset)
 		return false;
 	}
 	if (d->width != 64)
-		*offset = low_bits(*offset, d->decoded.operand_width);
+		*offset = amd64_low_bits(*offset, d->decoded.operand_width);
 	return true;
 }
 
@@ -270,14 +221,16 @@ static uint64_t stack_address(const struct decoding *d)
 
 	if (d->width == 64)
 		return d->state->gpr[GPR_RSP];
-	return low_bits(stack->base + low_bits(d->state->gpr[GPR_RSP], stack->attributes & SEGMENT_DB ? 32 : 16), 32);
+	unsigned width = stack->attributes & SEGMENT_DB ? 32 : 16;
+
+	return amd64_low_bits(stack->base + amd64_low_bits(d->state->gpr[GPR_RSP], width), 32);
 }
 
 static bool find_successor(const struct decoding *d, uint64_t *offset)
 {
 	bool taken;
 
-	*offset = low_bits(d->next, d->width);
+	*offset = amd64_low_bits(d->next, d->width);
 	switch (d->decoded.meta.category) {
 	case ZYDIS_CATEGORY_COND_BR:
 		return branch_taken(d, &taken) && (!taken || branch_target(d, offset));
@@ -420,7 +373,7 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 	instruction->has_successor = find_successor(&d, &successor);
 	if (instruction->has_successor)
 		instruction->successor = linear_of(state, d.width, successor);
-	if (d.width == 64 && !canonical(instruction->successor))
+	if (d.width == 64 && !amd64_canonical(instruction->successor))
 		instruction->has_successor = false;
 	instruction->may_stop = may_stop(&d, instruction);
 	return true;
@@ -464,7 +417,7 @@ static bool behind_call(struct decoding *d, uint64_t linear)
 	struct instruction instruction;
 	uint64_t physical;
 
-	if (!canonical(linear) || !page_walk_code(d->ram, d->state, linear, &physical) ||
+	if (!amd64_canonical(linear) || !page_walk_code(d->ram, d->state, linear, &physical) ||
 	    !ram_contains(d->ram, physical, 1))
 		return false;
 	for (unsigned length = CALL_MIN; length <= CALL_MAX; length++)
@@ -489,7 +442,7 @@ size_t instruction_return_addresses(const struct ram *ram, const struct cpu_stat
 	size_t count = 0;
 
 	for (unsigned i = 0; i < INSTRUCTION_STACK_WORDS && count < max; i++) {
-		uint64_t word, linear = low_bits(stack + (uint64_t)i * (d.width / 8), d.width == 64 ? 64 : 32);
+		uint64_t word, linear = amd64_low_bits(stack + (uint64_t)i * (d.width / 8), d.width == 64 ? 64 : 32);
 
 		if (!read_word(&d, linear, d.width, &word))
 			break;

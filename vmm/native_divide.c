@@ -2,12 +2,9 @@
 
 #include <string.h>
 
-typedef unsigned __int128 double_word;
+#include "vmm/amd64.h"
 
-static uint64_t low_bits(uint64_t value, unsigned bits)
-{
-	return bits == 64 ? value : value & ((1ull << bits) - 1);
-}
+typedef unsigned __int128 double_word;
 
 static bool fits_unsigned(double_word dividend, uint64_t divisor, unsigned bits)
 {
@@ -25,7 +22,7 @@ static bool fits_signed(double_word dividend, uint64_t divisor, unsigned bits)
 		negative = true;
 	}
 	if (divisor & limit) {
-		divisor = low_bits(~divisor + 1, bits);
+		divisor = amd64_low_bits(~divisor + 1, bits);
 		negative = !negative;
 	}
 	/* A quotient that does not even fit without a sign need not be calculated. */
@@ -46,11 +43,12 @@ bool native_divide_allowed(const struct native_cpu *cpu, const struct native_op 
 	if (memory)
 		memcpy(&divisor, memory, bytes);
 	else
-		divisor = low_bits(cpu->r[op->reg] >> (op->high ? 8 : 0), bits);
+		divisor = amd64_low_bits(cpu->r[op->reg] >> (op->high ? 8 : 0), bits);
 	if (bytes == 1)
-		dividend = low_bits(cpu->r[GPR_RAX], 16);
+		dividend = amd64_low_bits(cpu->r[GPR_RAX], 16);
 	else
-		dividend = (double_word)low_bits(cpu->r[GPR_RDX], bits) << bits | low_bits(cpu->r[GPR_RAX], bits);
+		dividend = (double_word)amd64_low_bits(cpu->r[GPR_RDX], bits) << bits |
+			   amd64_low_bits(cpu->r[GPR_RAX], bits);
 	return op->check == NATIVE_CHECK_DIVIDE_SIGNED ? fits_signed(dividend, divisor, bits) :
 							 fits_unsigned(dividend, divisor, bits);
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "vmm/amd64.h"
 #include "vmm/native_divide.h"
 
 static const char why_memory[] = "memory operand";
@@ -51,22 +52,9 @@ static void set_flags(struct native_guest *guest, uint64_t flags)
 	guest->cpu.flags = (uint16_t)((flags & FLAGS_LAHF) << 8 | FLAG_ALWAYS << 8 | (flags >> OF_SHIFT & 1));
 }
 
-/* In which of the 32 states of the flags, CF | PF << 1 | ZF << 2 | SF << 3 | OF << 4, each is set; and from that, in
- * which each condition of Jcc holds, its last bit aside, which negates it (APM vol. 3, 1.5). */
-#define IN_CF 0xAAAAAAAAu
-#define IN_PF 0xCCCCCCCCu
-#define IN_ZF 0xF0F0F0F0u
-#define IN_SF 0xFF00FF00u
-#define IN_OF 0xFFFF0000u
-static const uint32_t conditions[8] = { IN_OF, IN_CF, IN_ZF,         IN_CF | IN_ZF,
-					IN_SF, IN_PF, IN_SF ^ IN_OF, (IN_SF ^ IN_OF) | IN_ZF };
-
 static bool condition_holds(const struct native_guest *guest, uint8_t condition)
 {
-	unsigned low = guest->cpu.flags >> 8;
-	unsigned state = (low & 1) | (low >> 1 & 2) | (low >> 4 & 12) | (guest->cpu.flags & 1u) << 4;
-
-	return (conditions[condition >> 1] >> state & 1) != (condition & 1u);
+	return amd64_condition(condition, guest->cpu.flags >> 8, guest->cpu.flags & 1);
 }
 
 static bool zero_flag(const struct native_guest *guest)
@@ -281,16 +269,9 @@ static void set_register(struct native_guest *guest, const struct native_op *op,
 
 /* --- transfers --- */
 
-static bool canonical(uint64_t linear)
-{
-	uint64_t top = linear >> 47;
-
-	return top == 0 || top == 0x1FFFF;
-}
-
 static const char *go(struct native_guest *guest, uint64_t target)
 {
-	if (!canonical(target))
+	if (!amd64_canonical(target))
 		return why_target;
 	guest->rip = target;
 	return NULL;
@@ -298,7 +279,7 @@ static const char *go(struct native_guest *guest, uint64_t target)
 
 static const char *call(struct native_guest *guest, uint64_t target, uint64_t next)
 {
-	if (!canonical(target))
+	if (!amd64_canonical(target))
 		return why_target;
 	if (!push(guest, next))
 		return why_memory;
@@ -312,7 +293,7 @@ static const char *execute_return(struct native_guest *guest, const struct nativ
 
 	if (!read_word(guest, guest->cpu.r[GPR_RSP], &target))
 		return why_memory;
-	if (!canonical(target))
+	if (!amd64_canonical(target))
 		return why_target;
 	guest->cpu.r[GPR_RSP] += sizeof(target) + op->immediate;
 	guest->rip = target;
@@ -328,7 +309,7 @@ static const char *execute_loop(struct native_guest *guest, const struct native_
 		again = again && zero_flag(guest);
 	else if (op->kind == NATIVE_LOOP_NOT_EQUAL)
 		again = again && !zero_flag(guest);
-	if (again && !canonical(next + op->immediate))
+	if (again && !amd64_canonical(next + op->immediate))
 		return why_target;
 	guest->cpu.r[GPR_RCX] = left;
 	if (again)

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/amd64.h"
+
 /* Page table entries (AMD64 APM vol. 2, 5.3.3 and 5.4). */
 enum {
 	PTE_PRESENT = 1 << 0,
@@ -107,13 +109,6 @@ void native_memory_release_code(struct native_memory *memory)
 	forget_all(memory);
 }
 
-static bool canonical(uint64_t linear)
-{
-	uint64_t top = linear >> 47;
-
-	return top == 0 || top == 0x1FFFF;
-}
-
 /* What all entries on the way to a page say together. */
 struct rights {
 	bool writable, user, no_execute;
@@ -190,7 +185,7 @@ uint8_t *native_memory_find(struct native_memory *memory, uint64_t linear, enum 
 {
 	uint64_t physical, page;
 
-	if (!canonical(linear) || !walk(memory, linear, access, &physical) ||
+	if (!amd64_canonical(linear) || !walk(memory, linear, access, &physical) ||
 	    !ram_page_of(memory->ram, physical, &page) ||
 	    (access == NATIVE_WRITE && !book_dirty(memory->ram, physical)))
 		return NULL;
