@@ -385,13 +385,18 @@ result kvm_vcpu_get_paging(const struct kvm_vcpu *vcpu, struct cpu_state *state)
 	return OK;
 }
 
+void kvm_vcpu_gprs(const struct kvm_regs *regs, uint64_t gpr[GPR_COUNT])
+{
+#define GET_GPR(index, member) gpr[index] = regs->member;
+	GPR_PAIRS(GET_GPR)
+#undef GET_GPR
+}
+
 void kvm_vcpu_peek(const struct kvm_vcpu *vcpu, struct cpu_state *state)
 {
 	const struct kvm_regs *regs = &vcpu->run->s.regs.regs;
 
-#define PEEK_GPR(index, member) state->gpr[index] = regs->member;
-	GPR_PAIRS(PEEK_GPR)
-#undef PEEK_GPR
+	kvm_vcpu_gprs(regs, state->gpr);
 	state->rip = regs->rip;
 	state->rflags = regs->rflags;
 }
@@ -408,9 +413,7 @@ result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state)
 	    ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &debug) < 0 ||
 	    ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events) < 0)
 		return fail_errno(STATUS_FAILED, errno, "KVM does not give the vCPU's registers");
-#define GET_GPR(index, member) state->gpr[index] = regs.member;
-	GPR_PAIRS(GET_GPR)
-#undef GET_GPR
+	kvm_vcpu_gprs(&regs, state->gpr);
 	state->rip = regs.rip;
 	state->rflags = regs.rflags;
 	system_to_state(&sregs, state);

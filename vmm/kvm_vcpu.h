@@ -83,6 +83,9 @@ must_check result kvm_vcpu_set_msrs(struct kvm_vcpu *vcpu, const uint32_t *numbe
  * Everything is read, so `state` needs no initial value; efer comes as KVM has it. */
 must_check result kvm_vcpu_get_state(const struct kvm_vcpu *vcpu, struct cpu_state *state);
 
+/* KVM's general registers in the order of the canonical state, as `run->s.regs.regs` has them at an exit. */
+void kvm_vcpu_gprs(const struct kvm_regs *regs, uint64_t gpr[GPR_COUNT]);
+
 /* General registers, RIP and RFLAGS as they were when KVM_RUN returned, without asking KVM; the rest of `state`
  * stays. */
 void kvm_vcpu_peek(const struct kvm_vcpu *vcpu, struct cpu_state *state);
