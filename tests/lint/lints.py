@@ -88,6 +88,7 @@ class Tree:
             relative = os.path.relpath(folder, root)
             if relative == ".":
                 folders[:] = [f for f in folders if f != ".git" and not f.startswith("build")]
+                names = [n for n in names if n != ".git"]  # of a worktree, it is a file
             folders[:] = sorted(f for f in folders if f != "__pycache__")
             for name in sorted(names):
                 path = os.path.normpath(os.path.join(relative, name))
