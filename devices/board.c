@@ -130,6 +130,35 @@ static void board_request(void *context, enum board_request request, uint32_t ar
 		board->out.request(board->out.context, request, argument);
 }
 
+static bool board_memory_read(void *context, uint64_t address, void *data, size_t length)
+{
+	const struct board *board = context;
+
+	return board->out.memory_read && board->out.memory_read(board->out.context, address, data, length);
+}
+
+static bool board_memory_write(void *context, uint64_t address, const void *data, size_t length)
+{
+	const struct board *board = context;
+
+	return board->out.memory_write && board->out.memory_write(board->out.context, address, data, length);
+}
+
+static size_t board_output_room(void *context)
+{
+	const struct board *board = context;
+
+	return board->out.output_room ? board->out.output_room(board->out.context) : SIZE_MAX;
+}
+
+static void board_fetch(void *context, const struct device_fetch *fetch)
+{
+	const struct board *board = context;
+
+	if (board->out.fetch)
+		board->out.fetch(board->out.context, fetch);
+}
+
 static void board_wire(struct board *board)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(board_ports); i++) {
@@ -156,6 +185,9 @@ result board_create(struct board **created, const struct board_config *config)
 		return fail(STATUS_INPUT, "the clock cannot start at %lld s: its years are 1970 to 9999",
 			    (long long)config->rtc_epoch);
 
+	if (config->pci_count > 0)
+		return fail(STATUS_INPUT, "this board has no PCI bus");
+
 	struct board *board = calloc(1, sizeof(*board));
 
 	if (!board)
@@ -166,6 +198,10 @@ result board_create(struct board **created, const struct board_config *config)
 		.set_irq = board_set_irq,
 		.output = board_output,
 		.request = board_request,
+		.memory_read = board_memory_read,
+		.memory_write = board_memory_write,
+		.output_room = board_output_room,
+		.fetch = board_fetch,
 	};
 
 	uint64_t low_ram = config->ram_size < BOARD_LOW_RAM_MAX ? config->ram_size : BOARD_LOW_RAM_MAX;
@@ -274,6 +310,28 @@ size_t board_console_room(const struct board *board)
 void board_console_input(struct board *board, const uint8_t *data, size_t length)
 {
 	uart16550_receive(&board->com1, data, length);
+}
+
+enum device_input_fit board_input_fits(const struct board *board, const struct device_input *input)
+{
+	(void)board;
+	(void)input;
+	return DEVICE_INPUT_NEVER;
+}
+
+void board_input(struct board *board, const struct device_input *input)
+{
+	invariant(board_input_fits(board, input) == DEVICE_INPUT_FITS);
+}
+
+void board_resume(struct board *board)
+{
+	(void)board;
+}
+
+void board_fetch_again(struct board *board)
+{
+	(void)board;
 }
 
 void board_power_button(struct board *board)

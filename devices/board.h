@@ -21,14 +21,41 @@ struct board; /* all devices of one machine */
 /* The last guest time, 292 years after power-on. */
 #define BOARD_TIME_MAX ((uint64_t)INT64_MAX)
 
+enum {
+	BOARD_PCI_MAX = 8,      /* PCI functions, not counting the host bridge */
+	BOARD_SERIAL_SIZE = 20, /* bytes of a disk's serial number (virtio 1.2, 5.2.6) */
+	BOARD_MAC_SIZE = 6,
+};
+
+enum board_pci_kind {
+	BOARD_PCI_DISK = 1,
+	BOARD_PCI_NET = 2,
+	BOARD_PCI_RNG = 3,
+	BOARD_PCI_CONSOLE = 4,
+};
+
+/* One virtio device on the PCI bus. */
+struct board_pci_device {
+	enum board_pci_kind kind;
+	uint64_t disk_size;             /* bytes: a multiple of 512, not 0 */
+	bool read_only;                 /* the disk */
+	char serial[BOARD_SERIAL_SIZE]; /* of the disk: printable ASCII, zeros behind it */
+	uint8_t mac[BOARD_MAC_SIZE];    /* of the network card */
+};
+
 struct board_config {
 	uint64_t ram_size;       /* bytes; told to the guest by the RTC's CMOS cells as a PC's firmware does */
 	int64_t rtc_epoch;       /* Unix time in seconds that the RTC shows at guest time 0 */
-	struct device_board out; /* only `output` and `request` are called; `set_irq` is the board's own */
+	struct device_board out; /* all but `set_irq` are called, which is the board's own */
+	/* What is on the PCI bus, in the order of its functions; copied. `device` in inputs, fetches and streams is
+	 * the index here. */
+	const struct board_pci_device *pci;
+	size_t pci_count; /* at most BOARD_PCI_MAX */
 };
 
-/* Allocates a board in its power-on state. Errors: no memory; an epoch outside the years 1970 to 9999. Functions
- * of `out` that are NULL are not called. */
+/* Allocates a board in its power-on state. Errors: no memory; an epoch outside the years 1970 to 9999; PCI devices
+ * that are not as above. Functions of `out` that are NULL are not called: then there is no memory, nothing is
+ * fetched, and there is room for all output. */
 must_check result board_create(struct board **board, const struct board_config *config);
 void board_destroy(struct board *board);
 
@@ -66,6 +93,19 @@ uint8_t board_interrupt_acknowledge(struct board *board);
 /* Key presses for COM1: how many bytes its receiver can take now, and their delivery (at most that many). */
 size_t board_console_room(const struct board *board);
 void board_console_input(struct board *board, const uint8_t *data, size_t length);
+
+/* Whether the device that an input names takes it; and its delivery, for inputs that fit. The answer changes with what
+ * the guest and the outside do, and is the same in all replicas at the same position. */
+enum device_input_fit board_input_fits(const struct board *board, const struct device_input *input);
+void board_input(struct board *board, const struct device_input *input);
+
+/* To be called behind each vote point, at its position, when `output_room` has grown: devices that waited for room go
+ * on. */
+void board_resume(struct board *board);
+
+/* Repeats all fetches that are not answered in full, with their ids: for a new leader. It changes no state. An answer
+ * starts anew, at offset 0: pieces of it that a device has already got never fit, and are skipped. */
+void board_fetch_again(struct board *board);
 
 /* Presses the ACPI power button. */
 void board_power_button(struct board *board);
