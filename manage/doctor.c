@@ -32,7 +32,22 @@ static void print_verdict(const struct host_probe *probe, const struct guest_kin
 		printf("%s: yes\n", kind->title);
 }
 
-static void print_table(const struct host_probe *probe)
+/* What tells how far guests have come: "perf" or "time". */
+static const char *estimator_name(const struct host_facts *facts)
+{
+	return facts->counter == HOST_COUNTER_WORKS ? "perf" : "time";
+}
+
+static void print_estimator(const struct host_facts *facts)
+{
+	if (facts->counter == HOST_COUNTER_WORKS)
+		printf("Progress in code that never exits is told by: perf - %s, counted by the CPU\n",
+		       facts->counter_unit);
+	else
+		printf("Progress in code that never exits is told by: time - %s\n", facts->counter_reason);
+}
+
+static void print_table(const struct host_probe *probe, const struct host_facts *facts)
 {
 	printf("%-34s %-8s %-13s %s\n", "feature", "state", "needed by", "for");
 	for (size_t i = 0; i < probe->count; i++) {
@@ -48,6 +63,7 @@ static void print_table(const struct host_probe *probe)
 	printf("\n");
 	for (size_t i = 0; i < ARRAY_SIZE(guest_kinds); i++)
 		print_verdict(probe, &guest_kinds[i]);
+	print_estimator(facts);
 }
 
 static json_t *json_of_feature(const struct host_feature *feature)
@@ -57,7 +73,19 @@ static json_t *json_of_feature(const struct host_feature *feature)
 			 host_probe_need_name(feature->need), "detail", feature->detail, "remedy", feature->remedy);
 }
 
-static bool print_json(const struct host_probe *probe)
+static json_t *json_of_estimator(const struct host_facts *facts)
+{
+	json_t *estimator = json_pack("{s:s, s:s, s:s}", "backend", estimator_name(facts), "unit",
+				      facts->counter_unit, "reason", facts->counter_reason);
+
+	if (estimator && facts->counter == HOST_COUNTER_WORKS) {
+		(void)json_object_set_new(estimator, "error", json_integer((json_int_t)facts->counter_error));
+		(void)json_object_set_new(estimator, "skid", json_integer((json_int_t)facts->counter_skid));
+	}
+	return estimator;
+}
+
+static bool print_json(const struct host_probe *probe, const struct host_facts *facts)
 {
 	json_t *features = json_array();
 	json_t *root = json_object();
@@ -71,6 +99,7 @@ static bool print_json(const struct host_probe *probe)
 
 		good = json_object_set_new(root, guest_kinds[i].json_name, json_boolean(runs)) == 0;
 	}
+	good = good && json_object_set_new(root, "estimator", json_of_estimator(facts)) == 0;
 	good = good && json_object_set(root, "features", features) == 0;
 	good = good && json_dumpf(root, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
 	json_decref(features);
@@ -93,12 +122,12 @@ int doctor_main(int argc, char **argv)
 	}
 	host_facts_gather(&facts);
 	host_probe_judge(&probe, &facts);
-	if (json && !print_json(&probe)) {
+	if (json && !print_json(&probe, &facts)) {
 		log_error("doctor: no memory for the report, or standard output cannot be written");
 		return STATUS_FAILED;
 	}
 	if (!json)
-		print_table(&probe);
+		print_table(&probe, &facts);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		log_error("doctor: standard output cannot be written");
 		return STATUS_FAILED;

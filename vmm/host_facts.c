@@ -4,18 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <linux/perf_event.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/result.h"
 #include "vmm/host_trial.h"
+#include "vmm/progress.h"
 
 static const int capability_numbers[HOST_CAPABILITIES] = {
 	[HOST_CAP_USER_MEMORY] = KVM_CAP_USER_MEMORY,
@@ -119,22 +119,13 @@ static enum host_module module_state(const char *folder, const char *parameter)
 	return length == 1 && (text[0] == '1' || text[0] == 'Y') ? HOST_MODULE_NESTED : HOST_MODULE_NOT_NESTED;
 }
 
-static enum host_counter ask_counter(void)
+static enum host_counter counter_state(const struct progress *progress)
 {
-	struct perf_event_attr attributes = {
-		.type = PERF_TYPE_HARDWARE,
-		.size = sizeof(attributes),
-		.config = PERF_COUNT_HW_INSTRUCTIONS,
-		.disabled = 1,
-		.exclude_host = 1,
-	};
-	int fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-
-	if (fd >= 0) {
-		fd_close(&fd);
+	if (progress->unit != PROGRESS_TIME)
 		return HOST_COUNTER_WORKS;
-	}
-	switch (errno) {
+	switch (progress->open_error) {
+	case 0:
+		return HOST_COUNTER_UNFIT;
 	case EACCES:
 	case EPERM:
 		return HOST_COUNTER_DENIED;
@@ -149,6 +140,20 @@ static enum host_counter ask_counter(void)
 	}
 }
 
+/* As a replica does it whose guest has a kernel. */
+static void ask_counter(struct host_facts *facts)
+{
+	struct progress progress;
+
+	progress_create(&progress, SIGUSR1, true);
+	facts->counter = counter_state(&progress);
+	facts->counter_unit = progress_unit_name(progress.unit);
+	facts->counter_error = progress.quality.error;
+	facts->counter_skid = progress.quality.skid;
+	memcpy(facts->counter_reason, progress.reason, sizeof(facts->counter_reason));
+	progress_destroy(&progress);
+}
+
 static void ask_kernel(struct host_facts *facts)
 {
 	cpu_set_t cpus;
@@ -157,7 +162,7 @@ static void ask_kernel(struct host_facts *facts)
 
 	facts->kvm_amd = module_state("/sys/module/kvm_amd", "/sys/module/kvm_amd/parameters/nested");
 	facts->kvm_intel = module_state("/sys/module/kvm_intel", "/sys/module/kvm_intel/parameters/nested");
-	facts->counter = ask_counter();
+	ask_counter(facts);
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
 		facts->cpus = (unsigned)CPU_COUNT(&cpus);
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0)

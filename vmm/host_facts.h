@@ -36,6 +36,7 @@ enum host_counter {
 	HOST_COUNTER_WORKS,
 	HOST_COUNTER_DENIED, /* kernel.perf_event_paranoid, or a container's policy */
 	HOST_COUNTER_ABSENT, /* no performance monitoring unit, as in most virtual machines */
+	HOST_COUNTER_UNFIT,  /* its trial went wrong */
 };
 
 /* Answers of KVM_CHECK_EXTENSION, by name of the capability (api.rst, sections 6 to 8). */
@@ -72,7 +73,11 @@ struct host_facts {
 	enum host_trial dirty_trial;  /* whether that write was in KVM's dirty log */
 	enum host_trial kernel_trial; /* CMPXCHG16B in ring 0: KVM's interpreter does not know it, a CPU does */
 
-	enum host_counter counter; /* retired instructions, with the host excluded */
+	enum host_counter counter; /* of what guests retire: see progress.h */
+	const char *counter_unit;  /* "branches", "instructions"; "time": there is no counter */
+	uint64_t counter_error;    /* what it erred by in its trial, and how late it stopped the guest; in its unit */
+	uint64_t counter_skid;
+	char counter_reason[160];  /* why there is none, "": there is one */
 	unsigned cpus;             /* that this process may use */
 	uint64_t memory_lock;      /* RLIMIT_MEMLOCK in bytes; UINT64_MAX for no limit */
 	bool sealed_memory;        /* memfd_create with sealing of size */

@@ -191,31 +191,32 @@ static void judge_processor(struct host_probe *probe, const struct host_facts *f
 		  "this KVM interprets kernel code instead of running it; " REMEDY_LAB);
 }
 
+static void judge_counter(struct host_probe *probe, const struct host_facts *facts)
+{
+	static const struct {
+		enum host_state state;
+		const char *remedy;
+	} judgements[] = {
+		[HOST_COUNTER_UNKNOWN] = { HOST_UNKNOWN, "none found" },
+		[HOST_COUNTER_WORKS] = { HOST_PRESENT, NULL },
+		[HOST_COUNTER_DENIED] = { HOST_MISSING, "allow it: sysctl kernel.perf_event_paranoid=1" },
+		[HOST_COUNTER_ABSENT] = { HOST_MISSING, "none in most virtual machines; tercet works without" },
+		[HOST_COUNTER_UNFIT] = { HOST_MISSING, "the counters are no good; tercet works without" },
+	};
+	struct host_feature *counter = add(probe, "guest-only counters", "near stops in code that never exits",
+					   HOST_NEED_NOBODY, judgements[facts->counter].state,
+					   judgements[facts->counter].remedy);
+
+	if (facts->counter == HOST_COUNTER_WORKS)
+		set_detail(counter, "%s, %llu off, %llu late", facts->counter_unit,
+			   (unsigned long long)facts->counter_error, (unsigned long long)facts->counter_skid);
+}
+
 static void judge_kernel(struct host_probe *probe, const struct host_facts *facts)
 {
-	enum host_state counter = HOST_UNKNOWN;
-	const char *counter_remedy = "none found";
-
-	switch (facts->counter) {
-	case HOST_COUNTER_WORKS:
-		counter = HOST_PRESENT;
-		break;
-	case HOST_COUNTER_DENIED:
-		counter = HOST_MISSING;
-		counter_remedy = "allow it: sysctl kernel.perf_event_paranoid=1";
-		break;
-	case HOST_COUNTER_ABSENT:
-		counter = HOST_MISSING;
-		counter_remedy = "none in most virtual machines; tercet works without";
-		break;
-	case HOST_COUNTER_UNKNOWN:
-	default:
-		break;
-	}
 	(void)add(probe, "sealed memory (memfd)", "shared pages that no process can shrink", HOST_NEED_EVERY_GUEST,
 		  present_if(facts->sealed_memory), "use Linux 3.17 or newer with CONFIG_MEMFD_CREATE");
-	(void)add(probe, "guest-only counters", "exact stops in code that never exits", HOST_NEED_NOBODY, counter,
-		  counter_remedy);
+	judge_counter(probe, facts);
 
 	struct host_feature *cpus =
 		add(probe, "3 CPUs or more", "replicas that run side by side", HOST_NEED_NOBODY,

@@ -25,6 +25,9 @@ static struct host_facts good_facts(void)
 		.dirty_trial = HOST_TRIAL_WORKED,
 		.kernel_trial = HOST_TRIAL_WORKED,
 		.counter = HOST_COUNTER_WORKS,
+		.counter_unit = "branches",
+		.counter_error = 3,
+		.counter_skid = 120,
 		.cpus = 8,
 		.memory_lock = UINT64_MAX,
 		.sealed_memory = true,
@@ -78,6 +81,7 @@ START_TEST(everything_there)
 	for (size_t i = 0; i < probe.count; i++)
 		ck_assert_int_eq(probe.features[i].state, HOST_PRESENT);
 	ck_assert_ptr_null(host_probe_obstacle(&probe, true));
+	ck_assert_str_eq(feature_of(&probe, "guest-only counters")->detail, "branches, 3 off, 120 late");
 }
 END_TEST
 
@@ -261,6 +265,8 @@ START_TEST(optional_features)
 	ck_assert_int_eq(feature_of(&probe, "guest-only counters")->state, HOST_MISSING);
 	ck_assert_ptr_nonnull(strstr(feature_of(&probe, "guest-only counters")->remedy, "perf_event_paranoid"));
 	ck_assert_int_eq(feature_of(&probe, "3 CPUs or more")->state, HOST_MISSING);
+	facts.counter = HOST_COUNTER_UNFIT;
+	expect(facts, true, true);
 	facts.counter = HOST_COUNTER_ABSENT;
 	expect(facts, true, true);
 	facts.counter = HOST_COUNTER_UNKNOWN;
