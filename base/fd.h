@@ -39,6 +39,10 @@ void fd_unmap(void *memory, uint64_t size);
 must_check result fd_read_at(int fd, const char *what, uint64_t offset, void *data, size_t length);
 must_check result fd_write_all(int fd, const char *what, const void *data, size_t length);
 
+/* Adds one to an eventfd (eventfd(2)), so that whoever waits for it wakes. One that takes no more has been rung
+ * already; it must not block (EFD_NONBLOCK). */
+void fd_ring(int fd);
+
 /* Size of a regular file or memory in bytes; anything else is an input error. */
 must_check result fd_size(int fd, const char *what, uint64_t *size);
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "lockstep/resync.h"
@@ -21,10 +21,7 @@ enum { JOIN_PAGES = 2048, JOIN_PASSES = 10 };
 
 void attend_ring(const struct replica *replica)
 {
-	const uint64_t one = 1;
-	ssize_t written = write(replica->config.doorbell_fd, &one, sizeof(one));
-
-	(void)written; /* full means that the supervisor has been rung already */
+	fd_ring(replica->config.doorbell_fd);
 }
 
 void attend_beat(const struct replica *replica)

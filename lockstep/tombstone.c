@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/futex.h"
 
 /* A word that is not written yet, or that a flipped bit has changed, wakes nobody: then a watch looks by itself. */
@@ -45,13 +46,10 @@ void tombstone_wait(const _Atomic uint32_t *word, uint64_t timeout_ns)
 static void *wait_and_ring(void *context)
 {
 	struct tombstone_watch *watch = context;
-	const uint64_t one = 1;
-	ssize_t written;
 
 	while (!atomic_load(&watch->ends) && !tombstone_tells(watch->word))
 		tombstone_wait(watch->word, LOOK_NS);
-	written = write(watch->bell_fd, &one, sizeof(one));
-	(void)written; /* full means that the bell has been rung already */
+	fd_ring(watch->bell_fd);
 	return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/futex.h"
 #include "tests/fault/poke.h"
 
@@ -220,10 +221,7 @@ static void try_doors(struct plan *plan)
 
 static void wait_for_death(const struct plan *plan)
 {
-	const uint64_t one = 1;
-	ssize_t written = write(plan->config.doorbell_fd, &one, sizeof(one));
-
-	(void)written;
+	fd_ring(plan->config.doorbell_fd);
 	for (;;)
 		poke_nap(IDLE_US);
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -191,6 +192,26 @@ START_TEST(sizes)
 }
 END_TEST
 
+START_TEST(rings)
+{
+	int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t count;
+
+	ck_assert_int_ge(bell, 0);
+	fd_ring(bell);
+	fd_ring(bell);
+	must_succeed(fd_write_all(bell, "it", &(uint64_t){ 5 }, sizeof(count)));
+	ck_assert_int_eq(read(bell, &count, sizeof(count)), sizeof(count));
+	ck_assert_uint_eq(count, 7);
+	count = UINT64_MAX - 1; /* all that it takes */
+	must_succeed(fd_write_all(bell, "it", &count, sizeof(count)));
+	fd_ring(bell);
+	ck_assert_int_eq(read(bell, &count, sizeof(count)), sizeof(count));
+	ck_assert_uint_eq(count, UINT64_MAX - 1);
+	fd_close(&bell);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("fd");
@@ -205,6 +226,7 @@ int main(void)
 	tcase_add_test(tests, reads);
 	tcase_add_test(tests, writes);
 	tcase_add_test(tests, sizes);
+	tcase_add_test(tests, rings);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }
