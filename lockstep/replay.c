@@ -501,8 +501,7 @@ result replay_run(const struct replay_options *options)
 	replay->recording.fd = replay->page_fd = replay->doorbell_fd = -1;
 	replay->config.kernel_fd = replay->config.initrd_fd = -1;
 	for (unsigned i = 0; i < MEMBERS; i++)
-		replay->members[i] = (struct member){ .index = i, .pid_fd = -1, .dead_pid_fd = -1, .ram_fd = -1,
-						      .area_fd = -1 };
+		replay->members[i] = member_none(i);
 	r = set_up(replay);
 	if (!failed(r)) {
 		r = follow_recording(replay);

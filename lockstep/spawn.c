@@ -21,6 +21,11 @@ enum { STATUS_CANNOT_EXEC = 127 };
 #define DEATH_PATIENCE_NS NS_PER_S
 #define DEATH_LOOK_NS NS_PER_MS
 
+struct member member_none(unsigned index)
+{
+	return (struct member){ .index = index, .pid_fd = -1, .dead_pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+}
+
 static result create_memories(struct member *member, uint64_t memory)
 {
 	uint64_t pages = memory / RAM_PAGE_SIZE;
@@ -56,7 +61,7 @@ result member_reset(struct member *member, uint64_t memory)
 
 result member_create(struct member *member, unsigned index, uint64_t memory)
 {
-	*member = (struct member){ .index = index, .pid_fd = -1, .dead_pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+	*member = member_none(index);
 	result r = create_memories(member, memory);
 
 	if (failed(r))

@@ -36,6 +36,9 @@ struct member {
 	int status;              /* wait status of the last of them */
 };
 
+/* A member that has no memories and no process yet. */
+struct member member_none(unsigned index);
+
 /* Makes a member's memories. */
 must_check result member_create(struct member *member, unsigned index, uint64_t memory);
 

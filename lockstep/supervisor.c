@@ -470,8 +470,7 @@ result supervisor_run(const struct machine_options *options)
 		supervisor->timer_fd = -1;
 	supervisor->config.kernel_fd = supervisor->config.initrd_fd = -1;
 	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
-		supervisor->members[i] = (struct member){ .index = i, .pid_fd = -1, .dead_pid_fd = -1,
-							.ram_fd = -1, .area_fd = -1 };
+		supervisor->members[i] = member_none(i);
 
 	/* A failure's text lives until the next one: each stage's is kept. */
 	struct failure first = { .status = STATUS_OK };
