@@ -238,9 +238,7 @@ void member_tell_end(const struct member *member, char *text, size_t size)
 
 bool member_reap(struct member *member)
 {
-	if (member->dead_pid != 0 && !take_remains(member, WNOHANG))
-		return false;
-	return true;
+	return member->dead_pid == 0 || take_remains(member, WNOHANG);
 }
 
 void member_kill(struct member *member)
