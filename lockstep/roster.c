@@ -42,18 +42,25 @@ void roster_call_all(struct supervisor *supervisor)
 			roster_call(supervisor, i);
 }
 
-result roster_start(struct supervisor *supervisor, unsigned replica, const struct replica_config *config)
+result roster_launch(struct supervisor *supervisor, unsigned replica, const struct replica_config *config)
 {
 	struct member *member = &supervisor->members[replica];
 	struct epoll_event death = { .events = EPOLLIN };
-	result r;
 
 	TRY(member_start(member, supervisor->members, config, supervisor->page_fd));
 	death.data.fd = member->pid_fd;
 	if (epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, member->pid_fd, &death) < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot watch replica %u", replica);
 	heartbeat_reset(&supervisor->care[replica].heartbeat, clock_monotonic_ns());
-	r = cores_apply(&supervisor->cores, replica, member->pid);
+	return OK;
+}
+
+result roster_start(struct supervisor *supervisor, unsigned replica, const struct replica_config *config)
+{
+	result r;
+
+	TRY(roster_launch(supervisor, replica, config));
+	r = cores_apply(&supervisor->cores, replica, supervisor->members[replica].pid);
 	if (failed(r))
 		log_debug("replica %u runs where it can: %s", replica, r.failure->message);
 	return OK;

@@ -19,8 +19,11 @@ void roster_set_phase(struct supervisor *supervisor, unsigned replica, enum care
 void roster_call(struct supervisor *supervisor, unsigned replica);
 void roster_call_all(struct supervisor *supervisor);
 
-/* Starts a replica's process, of whose death the supervisor will hear. One that cannot be put on its core runs where
- * it can. Errors: the host cannot. */
+/* Starts a replica's process, of whose death the supervisor will hear; on no core of its own. Errors: the host
+ * cannot. */
+must_check result roster_launch(struct supervisor *supervisor, unsigned replica, const struct replica_config *config);
+
+/* Likewise, on its core; if it cannot be put there, it runs where it can. */
 must_check result roster_start(struct supervisor *supervisor, unsigned replica, const struct replica_config *config);
 
 #endif

@@ -27,6 +27,7 @@
 #include "lockstep/leadership.h"
 #include "lockstep/record.h"
 #include "lockstep/repair.h"
+#include "lockstep/roster.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
 #include "lockstep/watch.h"
@@ -321,11 +322,11 @@ static result start_member(struct supervisor *supervisor, unsigned i)
 	struct member *member = &supervisor->members[i];
 	struct care *care = &supervisor->care[i];
 
-	TRY(member_start(member, supervisor->members, &supervisor->config, supervisor->page_fd));
+	TRY(roster_launch(supervisor, i, &supervisor->config));
 	member->live = true;
-	*care = (struct care){ .phase = CARE_LIVE, .core = -1 };
-	heartbeat_reset(&care->heartbeat, clock_monotonic_ns());
-	poll_fd(supervisor, EPOLL_CTL_ADD, member->pid_fd, EPOLLIN);
+	care->phase = CARE_LIVE;
+	care->core = -1;
+	/* A machine that cannot be where it should does not begin. */
 	return cores_apply(&supervisor->cores, i, member->pid);
 }
 
