@@ -236,8 +236,7 @@ result attend(struct replica *replica)
 
 bool attend_called(const struct replica *replica)
 {
-	return atomic_load_explicit(&replica->supervisor->attention[replica->config.index], memory_order_acquire) !=
-	       replica->attention_seen;
+	return supervisor_page_calls(replica->supervisor, replica->config.index, replica->attention_seen);
 }
 
 /* --- verdicts --- */

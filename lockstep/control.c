@@ -88,6 +88,17 @@ void control_beat(struct control *control)
 			      memory_order_relaxed);
 }
 
+result supervisor_page_create(struct supervisor_page **page, int *fd, const char *name)
+{
+	void *memory;
+
+	TRY(fd_exclusive_memory(fd, name, sizeof(**page), &memory));
+	*page = memory;
+	(*page)->magic = CONTROL_MAGIC;
+	(*page)->version = CONTROL_VERSION;
+	return OK;
+}
+
 result supervisor_page_map(struct supervisor_page **page, int fd, bool writable)
 {
 	void *memory;
@@ -103,6 +114,17 @@ result supervisor_page_check(const struct supervisor_page *page)
 	if (page->magic != CONTROL_MAGIC || page->version != CONTROL_VERSION)
 		return fail(STATUS_FAILED, "the supervisor's page is not of this version of tercet");
 	return OK;
+}
+
+bool supervisor_page_calls(const struct supervisor_page *page, unsigned replica, uint32_t seen)
+{
+	return atomic_load_explicit(&page->attention[replica], memory_order_acquire) != seen;
+}
+
+void supervisor_page_forget(struct supervisor_page *page, unsigned replica)
+{
+	atomic_store(&page->orders[replica].serial, 0);
+	atomic_store(&page->injections[replica].serial, 0);
 }
 
 uint32_t vote_record_crc(const struct vote_record *record)

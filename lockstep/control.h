@@ -249,9 +249,19 @@ must_check result area_check(const struct area *area, unsigned replica);
 /* Tells the supervisor that the replica that owns this page is alive. */
 void control_beat(struct control *control);
 
+/* Makes and maps the supervisor's page, which nobody else can ever map writable; the rest of it is zero. `name` is the
+ * memory's, for those who look into /proc. Errors: no memory or descriptors. */
+must_check result supervisor_page_create(struct supervisor_page **page, int *fd, const char *name);
+
 /* Maps the supervisor's page; only the supervisor maps it writable. Whoever did not make it must check it. */
 must_check result supervisor_page_map(struct supervisor_page **page, int fd, bool writable);
 must_check result supervisor_page_check(const struct supervisor_page *page);
+
+/* Whether there is something for this replica since its word of `attention` was `seen`. */
+bool supervisor_page_calls(const struct supervisor_page *page, unsigned replica, uint32_t seen);
+
+/* An order or an injection for the replica's process before is none for its next one. */
+void supervisor_page_forget(struct supervisor_page *page, unsigned replica);
 
 /* Copies a published vote record and checks the copy. Errors: damaged, or not the one that was asked for. */
 must_check result vote_record_take(const struct area *area, uint64_t number, struct vote_record *record);

@@ -342,9 +342,7 @@ static result respawn(struct supervisor *supervisor, unsigned replica)
 	config.joins = 1;
 	record_keep(supervisor);
 	TRY(member_reset(member, supervisor->options->memory));
-	/* An order or a fault for the process before is none for this one. */
-	atomic_store(&supervisor->page->orders[replica].serial, 0);
-	atomic_store(&supervisor->page->injections[replica].serial, 0);
+	supervisor_page_forget(supervisor->page, replica);
 	TRY(roster_start(supervisor, replica, &config));
 	supervisor->tally.respawns++;
 	supervisor->care[replica].by_death = true;

@@ -410,12 +410,7 @@ static result make_config(struct replay *replay)
 
 static result make_page(struct replay *replay)
 {
-	void *page;
-
-	TRY(fd_exclusive_memory(&replay->page_fd, "tercet-replay", sizeof(*replay->page), &page));
-	replay->page = page;
-	replay->page->magic = CONTROL_MAGIC;
-	replay->page->version = CONTROL_VERSION;
+	TRY(supervisor_page_create(&replay->page, &replay->page_fd, "tercet-replay"));
 	leadership_publish(replay->page, 0, &(struct leadership){ .leader = LEADER });
 	atomic_store(&replay->page->live, 1u << FOLLOWER);
 	return OK;

@@ -40,10 +40,8 @@ static void reset_page(struct supervisor *supervisor)
 	/* A position in whose segment nobody is any more would let followers in too early. */
 	atomic_store(&page->probe, 0);
 	atomic_store(&page->hold, 0);
-	for (unsigned i = 0; i < supervisor->replicas; i++) {
-		atomic_store(&page->orders[i].serial, 0);
-		atomic_store(&page->injections[i].serial, 0);
-	}
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		supervisor_page_forget(page, i);
 	leadership_publish(page, 0, &(struct leadership){ .leader = supervisor->leader });
 }
 

@@ -317,6 +317,5 @@ void source_live_init(struct source_live *live, const struct source_links *links
 
 bool source_attention(const struct source_links *links)
 {
-	return atomic_load_explicit(&links->supervisor->attention[links->index], memory_order_acquire) !=
-	       *links->attention_seen;
+	return supervisor_page_calls(links->supervisor, links->index, *links->attention_seen);
 }

@@ -292,12 +292,7 @@ static result make_events(struct supervisor *supervisor)
 
 static result make_page(struct supervisor *supervisor)
 {
-	void *page;
-
-	TRY(fd_exclusive_memory(&supervisor->page_fd, "tercet-supervisor", sizeof(*supervisor->page), &page));
-	supervisor->page = page;
-	supervisor->page->magic = CONTROL_MAGIC;
-	supervisor->page->version = CONTROL_VERSION;
+	TRY(supervisor_page_create(&supervisor->page, &supervisor->page_fd, "tercet-supervisor"));
 	leadership_publish(supervisor->page, 0, &(struct leadership){ .leader = supervisor->leader });
 	atomic_store(&supervisor->page->live, (1u << supervisor->replicas) - 1);
 	return OK;

@@ -105,6 +105,38 @@ START_TEST(supervisors_page)
 }
 END_TEST
 
+START_TEST(supervisors_own_page)
+{
+	struct supervisor_page *page, *other;
+	int memory, view;
+
+	must_succeed(supervisor_page_create(&page, &memory, "page"));
+	must_succeed(supervisor_page_check(page));
+	must_fail(supervisor_page_map(&other, memory, true), STATUS_FAILED, "cannot map");
+	must_succeed(fd_read_only_view(memory, "page", &view));
+	must_succeed(supervisor_page_map(&other, view, false));
+	must_succeed(supervisor_page_check(other));
+	ck_assert(!supervisor_page_calls(other, 1, 0));
+	atomic_fetch_add(&page->attention[1], 1);
+	ck_assert(supervisor_page_calls(other, 1, 0));
+	ck_assert(!supervisor_page_calls(other, 1, 1));
+	ck_assert(!supervisor_page_calls(other, 2, 0));
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++) {
+		atomic_store(&page->orders[i].serial, 3);
+		atomic_store(&page->injections[i].serial, 4);
+	}
+	supervisor_page_forget(page, 1);
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++) {
+		ck_assert_uint_eq(other->orders[i].serial, i == 1 ? 0 : 3);
+		ck_assert_uint_eq(other->injections[i].serial, i == 1 ? 0 : 4);
+	}
+	fd_unmap(other, sizeof(*other));
+	fd_unmap(page, sizeof(*page));
+	fd_close(&view);
+	fd_close(&memory);
+}
+END_TEST
+
 /* Publishes a plausible record of this number, as its replica would. */
 static struct vote_record *publish(uint64_t number)
 {
@@ -217,6 +249,7 @@ int main(void)
 	tcase_add_test(tests, layout);
 	tcase_add_test(tests, mapping_checks);
 	tcase_add_test(tests, supervisors_page);
+	tcase_add_test(tests, supervisors_own_page);
 	tcase_add_test(tests, records);
 	tcase_add_test(tests, every_byte_of_a_record);
 	tcase_add_test(tests, implausible_records);
