@@ -85,6 +85,7 @@ struct supervisor {
 	uint64_t longest_segment; /* ns that a leader was seen inside its guest, at most */
 	uint64_t ahead_since; /* since when most followers are out of there, 0: they are not */
 	uint64_t request_ns;       /* when a vote was asked for last */
+	uint64_t watched_at;       /* when the watch looked around last, 0: never */
 
 	unsigned leader;
 	uint32_t epoch;

@@ -177,10 +177,33 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	return repair_rollback(supervisor);
 }
 
+static void forgive(uint64_t *since, uint64_t gap)
+{
+	if (*since != 0)
+		*since += gap;
+}
+
+/* Whatever kept us from looking - a stopped process group, a starved host, a virtual machine that was paused with all of
+ * this in it - kept the replicas from working, too. */
+static void forgive_gap(struct supervisor *supervisor, uint64_t now)
+{
+	uint64_t gap = supervisor->watched_at == 0 ? 0 : now - supervisor->watched_at;
+
+	supervisor->watched_at = now;
+	if (gap <= supervisor->options->watchdog / STALL_PART)
+		return;
+	forgive(&supervisor->waiting_since, gap);
+	forgive(&supervisor->stalled_since, gap);
+	forgive(&supervisor->ahead_since, gap);
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		forgive(&supervisor->care[i].since, gap);
+}
+
 result watch_look(struct supervisor *supervisor)
 {
 	uint64_t now = clock_monotonic_ns();
 
+	forgive_gap(supervisor, now);
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (supervisor->members[i].pid != 0)
 			TRY(look_at(supervisor, &supervisor->members[i], now));

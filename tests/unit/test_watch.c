@@ -168,6 +168,23 @@ START_TEST(owed_ballots)
 }
 END_TEST
 
+/* What is owed since before the supervisor itself was kept from looking is not held against anybody. */
+START_TEST(owed_over_a_gap)
+{
+	supervised_vote(&supervised, 0, 0);
+	supervised_vote(&supervised, 1, 0);
+	must_succeed(verdict_bury_dead(supervisor));
+	must_succeed(verdict_judge(supervisor));
+	owe(3);
+	supervisor->watched_at = clock_monotonic_ns() - 3 * supervised.options.watchdog;
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+	owe(3);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "it owes its ballot for too long");
+}
+END_TEST
+
 START_TEST(nobody_waits)
 {
 	must_succeed(verdict_judge(supervisor));
@@ -360,6 +377,7 @@ int main(int argc, char **argv)
 	tcase_add_test(three, not_silent);
 	tcase_add_test(three, booting);
 	tcase_add_test(three, owed_ballots);
+	tcase_add_test(three, owed_over_a_gap);
 	tcase_add_test(three, nobody_waits);
 	tcase_add_test(three, leader_owes);
 	tcase_add_test(three, stuck);
