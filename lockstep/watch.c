@@ -183,8 +183,8 @@ static void forgive(uint64_t *since, uint64_t gap)
 		*since += gap;
 }
 
-/* Whatever kept us from looking - a stopped process group, a starved host, a virtual machine that was paused with all of
- * this in it - kept the replicas from working, too. */
+/* Whatever kept us from looking - a stopped process group, a starved host, a virtual machine that was paused with all
+ * of this in it - kept the replicas from working, too. */
 static void forgive_gap(struct supervisor *supervisor, uint64_t now)
 {
 	uint64_t gap = supervisor->watched_at == 0 ? 0 : now - supervisor->watched_at;
