@@ -43,7 +43,7 @@ $(BUILD)/%.o: %.c
 
 # The rest installs what is missing first, so that on a fresh Debian nothing but make need be there; the steps go one
 # after the other, in a make of their own that sees what the step before brought.
-INITRAMFS_PARTS := $(wildcard guest-tools/initramfs/* guest-tools/initramfs/scripts/*) guest-tools/pack-initramfs
+INITRAMFS_PARTS := $(wildcard guest-tools/initramfs/* guest-tools/initramfs/*/*) guest-tools/pack-initramfs
 $(BUILD)/initramfs.cpio: $(INITRAMFS_PARTS)
 	@echo "  INITRAMFS $@"
 	$(Q)guest-tools/initramfs/build $@
