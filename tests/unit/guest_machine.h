@@ -25,6 +25,24 @@ struct guest_machine {
 	extern const uint8_t name##_begin[], name##_end[];                                                  \
 	__asm__(".pushsection .rodata\n" #name "_begin:\n" code "\n" #name "_end:\n.popsection")
 
+/*
+ * Guest code that lets the timer's interrupt, and no other, through as vector 0x20, and has counter 0 begin again by
+ * itself. Its count, written to port 0x40 low byte first, starts it.
+ */
+#define GUEST_TIMER                                                                                 \
+	"mov $0x11, %al\n" /* 8259A: ICW1 to ICW4, then the mask (data sheet, initialization) */    \
+	"out %al, $0x20\n"                                                                          \
+	"mov $0x20, %al\n"                                                                          \
+	"out %al, $0x21\n"                                                                          \
+	"mov $4, %al\n"                                                                             \
+	"out %al, $0x21\n"                                                                          \
+	"mov $1, %al\n"                                                                             \
+	"out %al, $0x21\n"                                                                          \
+	"mov $0xFE, %al\n"                                                                          \
+	"out %al, $0x21\n"                                                                          \
+	"mov $0x34, %al\n" /* 8254: counter 0, low and high byte, mode 2 */                         \
+	"out %al, $0x43\n"
+
 /* Whether there is a KVM; if not, says that the test of `what` is skipped. */
 bool guest_machine_available(const char *what);
 

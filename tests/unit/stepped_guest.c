@@ -107,6 +107,32 @@ void must_exit(uint16_t port)
 	(void)answer();
 }
 
+void must_count_loop(const uint8_t *code, uint64_t rounds)
+{
+	uint64_t sum = 0;
+
+	plant_at(LOOP_ADD);
+	for (uint64_t left = rounds; left > 0; left--) {
+		must_hit(LOOP_ADD);
+		ck_assert_uint_eq(state.gpr[GPR_RCX], left);
+		ck_assert_uint_eq(state.gpr[GPR_RBX], sum);
+		ck_assert_uint_eq(state.gpr[GPR_RDX], 3 * sum);
+		/* Again at once, and nothing has changed. */
+		struct cpu_state before = state;
+
+		must_hit(LOOP_ADD);
+		ck_assert_mem_eq(&before, &state, sizeof(state));
+		sum += left;
+		must_step_to(LOOP_LEA);
+		ck_assert_uint_eq(state.gpr[GPR_RBX], sum);
+	}
+	must_exit(0x80);
+	ck_assert_uint_eq(guest.machine.exit.record.gpr[GPR_RBX], rounds * (rounds + 1) / 2);
+	ck_assert_uint_eq(guest.machine.position, 1);
+	breakpoints_lift(&breakpoints);
+	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, code, LOOP_LENGTH);
+}
+
 static void on_alarm(int number)
 {
 	(void)number;

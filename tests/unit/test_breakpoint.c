@@ -6,17 +6,10 @@
 
 enum { ROUNDS = 50, OUR_PORT = 0xE6 };
 
-/* Offsets from the code's begin are counted in the comments. */
-GUEST_CODE(loop, "mov $50, %ecx\n"             /* 0 */
-		 "1: add %rcx, %rbx\n"         /* 5 */
-		 "lea (%rbx,%rbx,2), %rdx\n"   /* 8 */
-		 "dec %ecx\n"                  /* 12 */
-		 "jnz 1b\n"                    /* 14 */
-		 "out %al, $0x80\n"            /* 16 */
-		 "2: jmp 2b");                 /* 18 */
-enum { LOOP_ADD = 5, LOOP_LEA = 8, LOOP_DEC = 12, LOOP_SPIN = 18 };
+GUEST_CODE(loop, STEPPED_LOOP("50"));
 
-/* Exits in between, and OUTs to the breakpoints' own port. */
+/* Exits in between, and OUTs to the breakpoints' own port. Here and below, offsets from the code's begin are counted in
+ * the comments. */
 GUEST_CODE(outs, "mov $3, %ebp\n"              /* 0 */
 		 "1: out %al, $0xE6\n"         /* 5 */
 		 "inc %eax\n"                  /* 7 */
@@ -60,27 +53,8 @@ static const uint16_t path[] = { 0x02, 0x06, 0x08, 0x09,  0x18,  0x19,  0x0E,  0
 
 START_TEST(loop_is_counted)
 {
-	uint64_t sum = 0;
-
 	start(loop_begin, loop_end);
-	plant_at(LOOP_ADD);
-	for (uint64_t left = ROUNDS; left > 0; left--) {
-		must_hit(LOOP_ADD);
-		ck_assert_uint_eq(state.gpr[GPR_RCX], left);
-		ck_assert_uint_eq(state.gpr[GPR_RBX], sum);
-		ck_assert_uint_eq(state.gpr[GPR_RDX], 3 * sum);
-		/* Again at once, and nothing has changed. */
-		struct cpu_state before = state;
-
-		must_hit(LOOP_ADD);
-		ck_assert_mem_eq(&before, &state, sizeof(state));
-		sum += left;
-		must_step_to(LOOP_LEA);
-		ck_assert_uint_eq(state.gpr[GPR_RBX], sum);
-	}
-	ck_assert_int_eq(run(), MACHINE_EXITED);
-	ck_assert_uint_eq(guest.machine.exit.record.gpr[GPR_RBX], ROUNDS * (ROUNDS + 1) / 2);
-	ck_assert_uint_eq(guest.machine.position, 1);
+	must_count_loop(loop_begin, ROUNDS);
 }
 END_TEST
 
@@ -103,7 +77,7 @@ START_TEST(two_breakpoints)
 	plant_at(LOOP_SPIN);
 	must_hit(LOOP_SPIN);
 	plant(NULL, 0);
-	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, 20);
+	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, LOOP_LENGTH);
 }
 END_TEST
 
@@ -269,7 +243,7 @@ static void must_refuse(const struct breakpoint *places, unsigned count, enum st
 	must_fail(breakpoints_plant(&breakpoints, places, count, &planted), status, words);
 	ck_assert(!planted);
 	ck_assert_uint_eq(breakpoints.count, 0);
-	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, 20);
+	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, LOOP_LENGTH);
 }
 
 START_TEST(refused)
@@ -296,7 +270,7 @@ START_TEST(refused)
 	must_hit(LOOP_SPIN);
 	must_step_to(LOOP_SPIN);
 	breakpoints_lift(&breakpoints);
-	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, 20);
+	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, LOOP_LENGTH);
 }
 END_TEST
 

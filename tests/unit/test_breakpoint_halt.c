@@ -17,18 +17,10 @@ enum {
 	CALLS = 8,
 };
 
-/* Offsets from the code's begin are counted in the comments. */
-GUEST_CODE(loop, "mov $12, %ecx\n"             /* 0 */
-		 "1: add %rcx, %rbx\n"         /* 5 */
-		 "lea (%rbx,%rbx,2), %rdx\n"   /* 8 */
-		 "dec %ecx\n"                  /* 12 */
-		 "jnz 1b\n"                    /* 14 */
-		 "out %al, $0x80\n"            /* 16 */
-		 "nop\n"                       /* 18 */
-		 "2: jmp 2b");                 /* 19 */
-enum { LOOP_ADD = 5, LOOP_LEA = 8, LOOP_NOP = 18, LOOP_SPIN = 19 };
+GUEST_CODE(loop, STEPPED_LOOP("12"));
 
-/* A #GP with an error code, whose handler keeps the code and the frame, and goes on behind it. */
+/* A #GP with an error code, whose handler keeps the code and the frame, and goes on behind it. Here and below, offsets
+ * from the code's begin are counted in the comments. */
 GUEST_CODE(fault, "mov $0x1234, %eax\n"        /* 0 */
 		  "mov $3, %ecx\n"             /* 5 */
 		  "1: add %ecx, %ebx\n"        /* 10 */
@@ -55,18 +47,7 @@ GUEST_CODE(halts, "mov $3, %ecx\n"             /* 0 */
 enum { HALTS_HLT = 5, HALTS_DEC = 6 };
 
 /* The timer on, then nothing that exits but its interrupt's handler. */
-GUEST_CODE(ticking, "mov $0x11, %al\n" /* 8259A: ICW1 to ICW4, then the mask (data sheet, initialization) */
-		    "out %al, $0x20\n"
-		    "mov $0x20, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $4, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $1, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $0xFE, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $0x34, %al\n" /* 8254: counter 0, low and high byte, mode 2 */
-		    "out %al, $0x43\n"
+GUEST_CODE(ticking, GUEST_TIMER
 		    "mov $0xFF, %al\n"
 		    "out %al, $0x40\n"
 		    "out %al, $0x40\n"
@@ -123,27 +104,8 @@ static void set_gate(int ring, unsigned vector, bool interrupts)
 
 START_TEST(loop_is_counted)
 {
-	uint64_t sum = 0;
-
 	start_in(_i, loop_begin, loop_end);
-	plant_at(LOOP_ADD);
-	for (uint64_t left = ROUNDS; left > 0; left--) {
-		must_hit(LOOP_ADD);
-		ck_assert_uint_eq(state.gpr[GPR_RCX], left);
-		ck_assert_uint_eq(state.gpr[GPR_RBX], sum);
-		ck_assert_uint_eq(state.gpr[GPR_RDX], 3 * sum);
-		struct cpu_state before = state;
-
-		must_hit(LOOP_ADD);
-		ck_assert_mem_eq(&before, &state, sizeof(state));
-		sum += left;
-		must_step_to(LOOP_LEA);
-		ck_assert_uint_eq(state.gpr[GPR_RBX], sum);
-	}
-	must_exit(0x80);
-	ck_assert_uint_eq(guest.machine.position, 1);
-	breakpoints_lift(&breakpoints);
-	ck_assert_mem_eq(guest.ram.memory + GUEST_MACHINE_CODE, loop_begin, 21);
+	must_count_loop(loop_begin, ROUNDS);
 }
 END_TEST
 

@@ -6,14 +6,7 @@
 #include "vmm/instruction.h"
 #include "vmm/machine_stop.h"
 
-GUEST_CODE(loop, "mov $50, %ecx\n"             /* 0 */
-		 "1: add %rcx, %rbx\n"         /* 5 */
-		 "lea (%rbx,%rbx,2), %rdx\n"   /* 8 */
-		 "dec %ecx\n"                  /* 12 */
-		 "jnz 1b\n"                    /* 14 */
-		 "out %al, $0x80\n"            /* 16 */
-		 "2: jmp 2b");                 /* 18 */
-enum { LOOP_ADD = 5, LOOP_SPIN = 18 };
+GUEST_CODE(loop, STEPPED_LOOP("50"));
 
 /* Calls, each of which takes its time; then an exit. The memory that they write is all different. */
 GUEST_CODE(calls, "mov $30, %ebp\n"

@@ -6,18 +6,7 @@
 
 /* The timer's interrupt every 8 ticks, among exits that ask for the time and others that do not. This all happens in
  * ring 3, with interrupts always on: not every KVM lets ring 3 change that. */
-GUEST_CODE(ticking, "mov $0x11, %al\n" /* 8259A: ICW1 to ICW4, then the mask (data sheet, initialization) */
-		    "out %al, $0x20\n"
-		    "mov $0x20, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $4, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $1, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $0xFE, %al\n"
-		    "out %al, $0x21\n"
-		    "mov $0x34, %al\n" /* 8254: counter 0, low and high byte, mode 2 */
-		    "out %al, $0x43\n"
+GUEST_CODE(ticking, GUEST_TIMER
 		    "mov $8, %al\n"
 		    "out %al, $0x40\n"
 		    "xor %eax, %eax\n"
