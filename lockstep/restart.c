@@ -53,6 +53,7 @@ static void reset_knowledge(struct supervisor *supervisor)
 	supervisor->stalled_at = 0;
 	supervisor->stalled_since = 0;
 	supervisor->ahead_since = 0;
+	supervisor->probed_since = 0;
 	/* One that was inside its guest for long was perhaps the faulty one: nobody else needs that much patience. */
 	supervisor->longest_segment = 0;
 	supervisor->waiting_since = 0;

@@ -83,7 +83,9 @@ struct supervisor {
 	uint64_t stalled_at;       /* position at which the leader is inside its guest, and since when */
 	uint64_t stalled_since;
 	uint64_t longest_segment; /* ns that a leader was seen inside its guest, at most */
+	uint64_t probed_since;     /* since when its followers are let in there */
 	uint64_t ahead_since; /* since when most followers are out of there, 0: they are not */
+	uint64_t ahead_cpu;   /* CPU time of the leader's process at that moment, ns */
 	uint64_t request_ns;       /* when a vote was asked for last */
 	uint64_t watched_at;       /* when the watch looked around last, 0: never */
 

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/futex.h"
 #include "base/log.h"
@@ -126,6 +127,18 @@ static unsigned ahead_of(const struct supervisor *supervisor, uint64_t position,
 	return ahead;
 }
 
+/* The CPU time that a process has had, in ns; false if there is no such process. */
+static bool process_cpu(pid_t pid, uint64_t *cpu)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) < 0)
+		return false;
+	*cpu = (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
+	return true;
+}
+
 /*
  * A leader inside its guest for long is one whose guest computes, or one that went wrong and will never come out.
  * Its followers tell: they are let into the same segment, which is safe, since all of its inputs are known.
@@ -137,6 +150,7 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	uint64_t reached = checked_word_load(&control->reached, 0);
 	uint64_t patience = supervisor->options->watchdog / STALL_PART;
 	unsigned live, ahead;
+	uint64_t cpu;
 
 	/* One that preempts its guest comes out by itself, and followers that are let in early could not be stopped
 	 * where it is. */
@@ -157,6 +171,7 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	if (now - supervisor->stalled_since < patience || reached == 0)
 		return OK;
 	if (atomic_load(&supervisor->page->probe) != reached) {
+		supervisor->probed_since = now;
 		atomic_store(&supervisor->page->probe, reached);
 		futex_wake(&control->sequence);
 		return OK;
@@ -164,10 +179,15 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	ahead = ahead_of(supervisor, reached, &live);
 	if (2 * ahead < live)
 		return OK;
-	if (supervisor->ahead_since == 0)
+	if (!process_cpu(leader->pid, &cpu))
+		return OK;
+	if (supervisor->ahead_since == 0) {
 		supervisor->ahead_since = now;
-	/* It began earlier than they did, and has had as long as they needed; on a busy host that may not be enough. */
-	if (now - supervisor->ahead_since < patience)
+		supervisor->ahead_cpu = cpu;
+	}
+	/* It began earlier than they did. On a busy host it may have had less of a processor than they, so that its own
+	 * time counts, from here on once more as much as they needed from beginning to end. */
+	if (cpu - supervisor->ahead_cpu < patience + (supervisor->ahead_since - supervisor->probed_since))
 		return OK;
 	if (2 * ahead > live)
 		return repair_lose(supervisor, leader, "hung", "it does not come out of its guest, where others do");

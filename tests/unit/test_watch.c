@@ -222,11 +222,17 @@ static void inside_for(uint64_t quarters)
 	supervisor->stalled_since = clock_monotonic_ns() - quarters * (supervised.options.watchdog / 4);
 }
 
-/* And most of its followers have been out of there for one of these quarters. */
-static void ahead_for_one(void)
+/* And most of its followers have been out of there while it had `time` ns of a processor. */
+static void ahead_for(uint64_t time)
 {
 	ck_assert_uint_ne(supervisor->ahead_since, 0);
-	supervisor->ahead_since -= supervised.options.watchdog / 4;
+	supervisor->ahead_cpu -= time;
+}
+
+/* As long as they needed, and one of these quarters. */
+static void ahead_for_one(void)
+{
+	ahead_for(supervisor->ahead_since - supervisor->probed_since + supervised.options.watchdog / 4);
 }
 
 static uint64_t probe(void)
@@ -261,6 +267,16 @@ START_TEST(stuck)
 	inside_for(100);
 	must_succeed(watch_look(supervisor));
 	must_live(0);
+	/* If it had no processor meanwhile, time says nothing. */
+	supervisor->ahead_since -= 50 * supervised.options.watchdog;
+	supervisor->probed_since = supervisor->ahead_since;
+	must_succeed(watch_look(supervisor));
+	must_live(0);
+	/* If they took long, it may. */
+	supervisor->probed_since -= supervised.options.watchdog;
+	ahead_for(supervised.options.watchdog);
+	must_succeed(watch_look(supervisor));
+	must_live(0);
 	ahead_for_one();
 	must_succeed(watch_look(supervisor));
 	must_be_lost(0, "it does not come out of its guest, where others do");
@@ -289,6 +305,7 @@ static void (*const doings[])(void) = { moves_on, takes_inputs, flips };
 START_TEST(not_stuck)
 {
 	atomic_store(&supervisor->page->probe, 100);
+	supervisor->probed_since = clock_monotonic_ns();
 	for (unsigned i = 1; i < 3; i++)
 		supervised_stand(&supervised, i, 102, 0);
 	inside_for(100);
@@ -330,6 +347,7 @@ START_TEST(endless_segment)
 	for (unsigned i = 1; i < 3; i++)
 		supervised_stand(&supervised, i, 101, 0);
 	atomic_store(&supervisor->page->probe, 100);
+	supervisor->probed_since = clock_monotonic_ns();
 	inside_for(8);
 	must_succeed(watch_look(supervisor));
 	ahead_for_one();
@@ -349,6 +367,7 @@ START_TEST(stuck_of_two)
 	}
 	must_succeed(verdict_judge(supervisor));
 	atomic_store(&supervisor->page->probe, 100);
+	supervisor->probed_since = clock_monotonic_ns();
 	supervised_stand(&supervised, 1, 101, 0);
 	inside_for(2);
 	must_succeed(watch_look(supervisor));
