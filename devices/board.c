@@ -9,11 +9,12 @@
 #include "devices/i8254.h"
 #include "devices/i8259.h"
 #include "devices/mc146818.h"
+#include "devices/pci.h"
 #include "devices/reset_control.h"
 #include "devices/uart16550.h"
 
 #define BOARD_MAGIC 0x44524254U /* "TBRD" */
-#define BOARD_VERSION 1U
+#define BOARD_VERSION 2U
 
 #define ISA_PORTS 0x10000U
 #define ELCR_SCI 0x02U /* of the slave: IRQ 9 */
@@ -29,6 +30,7 @@ struct board {
 	struct acpi_pm pm;
 	struct debug_exit debug_exit;
 	struct reset_control reset_control;
+	struct pci pci;
 	struct i8259 pic;
 	uint64_t now;
 	struct bus ports;
@@ -45,6 +47,7 @@ enum {
 	DEVICE_PM,
 	DEVICE_DEBUG_EXIT,
 	DEVICE_RESET_CONTROL,
+	DEVICE_PCI,
 	DEVICE_PIC,
 	DEVICE_COUNT,
 };
@@ -64,6 +67,7 @@ static const struct {
 	[DEVICE_PM] = { &acpi_pm_model, offsetof(struct board, pm), ACPI_PM_IRQ },
 	[DEVICE_DEBUG_EXIT] = { &debug_exit_model, offsetof(struct board, debug_exit), NO_IRQ },
 	[DEVICE_RESET_CONTROL] = { &reset_control_model, offsetof(struct board, reset_control), NO_IRQ },
+	[DEVICE_PCI] = { &pci_model, offsetof(struct board, pci), NO_IRQ },
 	[DEVICE_PIC] = { &i8259_model, offsetof(struct board, pic), NO_IRQ },
 };
 
@@ -94,7 +98,8 @@ static const struct {
 	{ ACPI_PM_EVENT_PORT, ACPI_PM_EVENT_LENGTH, DEVICE_PM, ACPI_PM_EVENT, 4, true, true },
 	{ ACPI_PM_CONTROL_PORT, ACPI_PM_CONTROL_LENGTH, DEVICE_PM, ACPI_PM_CONTROL, 2, false, false },
 	{ ACPI_PM_TIMER_PORT, ACPI_PM_TIMER_LENGTH, DEVICE_PM, ACPI_PM_TIMER, 4, true, false },
-	{ RESET_CONTROL_PORT - 1, 8, DEVICE_RESET_CONTROL, RESET_CONTROL_PCI, 4, false, false },
+	{ PCI_CONFIG_PORT, 8, DEVICE_PCI, PCI_CONFIG, 4, false, false },
+	{ PCI_WINDOW_PORT, PCI_WINDOW_SIZE, DEVICE_PCI, PCI_WINDOW, 4, false, false },
 };
 
 static void *board_device(struct board *board, size_t index)
@@ -185,9 +190,6 @@ result board_create(struct board **created, const struct board_config *config)
 		return fail(STATUS_INPUT, "the clock cannot start at %lld s: its years are 1970 to 9999",
 			    (long long)config->rtc_epoch);
 
-	if (config->pci_count > 0)
-		return fail(STATUS_INPUT, "this board has no PCI bus");
-
 	struct board *board = calloc(1, sizeof(*board));
 
 	if (!board)
@@ -213,6 +215,13 @@ result board_create(struct board **created, const struct board_config *config)
 	acpi_pm_init(&board->pm, &board->self);
 	debug_exit_init(&board->debug_exit, &board->self);
 	reset_control_init(&board->reset_control, &board->self);
+
+	result r = pci_init(&board->pci, &board->self, config->pci, config->pci_count, &board->reset_control);
+
+	if (failed(r)) {
+		board_destroy(board);
+		return r;
+	}
 	board_wire(board);
 	board_reset(board);
 	*created = board;
@@ -221,16 +230,18 @@ result board_create(struct board **created, const struct board_config *config)
 
 void board_destroy(struct board *board)
 {
+	if (board)
+		pci_destroy(&board->pci);
 	free(board);
 }
 
 void board_reset(struct board *board)
 {
-	uint8_t elcr = ELCR_SCI;
+	uint8_t elcr = ELCR_SCI | pci_level_lines(&board->pci);
 
 	for (size_t i = 0; i < DEVICE_COUNT; i++)
 		board_devices[i].model->reset(board_device(board, i), board->now);
-	/* Firmware's work: without an MADT the SCI's trigger mode is what the ELCR says. */
+	/* Firmware's work: without an MADT the trigger mode of the SCI, and of PCI's lines, is what the ELCR says. */
 	bus_write(&board->ports, 0x4D1, sizeof(elcr), &elcr, board->now);
 }
 
@@ -314,24 +325,22 @@ void board_console_input(struct board *board, const uint8_t *data, size_t length
 
 enum device_input_fit board_input_fits(const struct board *board, const struct device_input *input)
 {
-	(void)board;
-	(void)input;
-	return DEVICE_INPUT_NEVER;
+	return pci_input_fits(&board->pci, input);
 }
 
 void board_input(struct board *board, const struct device_input *input)
 {
-	invariant(board_input_fits(board, input) == DEVICE_INPUT_FITS);
+	pci_input(&board->pci, input);
 }
 
 void board_resume(struct board *board)
 {
-	(void)board;
+	pci_resume(&board->pci);
 }
 
 void board_fetch_again(struct board *board)
 {
-	(void)board;
+	pci_fetch_again(&board->pci);
 }
 
 void board_power_button(struct board *board)

@@ -2,8 +2,9 @@
  * The chip set's two reset registers: port 0x92 ("fast A20 and reset") and the reset control register 0xCF9.
  * Source: Intel 82371AB (PIIX4) data sheet, sections 4.2.6 (port 92) and 4.1.15 (RCR).
  *
- * 0xCF9 lies in the middle of the ports of PCI configuration mechanism 1. This board has no PCI: the region is
- * the whole of 0xCF8 to 0xCFF, of which only a byte access to 0xCF9 means something; all else reads as ones.
+ * 0xCF9 lies in the middle of the ports of PCI configuration mechanism 1, which devices/pci.c answers; it hands on
+ * what is for this register. The region is the whole of 0xCF8 to 0xCFF, of which only a byte access to 0xCF9 means
+ * something; all else reads as ones.
  */
 #ifndef TERCET_DEVICES_RESET_CONTROL_H
 #define TERCET_DEVICES_RESET_CONTROL_H

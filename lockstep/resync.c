@@ -81,7 +81,10 @@ static result take_devices(struct replica *replica, const struct vote_record *re
 {
 	struct bytes_reader reader = bytes_reader_over(record->devices, record->devices_size);
 
-	return board_load(replica->board, &reader);
+	TRY(board_load(replica->board, &reader));
+	if (reader.at != reader.size)
+		return fail(STATUS_FAILED, "the devices that are to be taken over have something behind their end");
+	return OK;
 }
 
 result resync_take(struct replica *replica, const struct resync_origin *origin)

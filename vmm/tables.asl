@@ -53,6 +53,35 @@ DefinitionBlock ("", "DSDT", 2, "TERCET", "TERCET", 1)
 			})
 		}
 
+		/* The PCI bus, devices/pci.c: configuration mechanism 1, I/O alone, interrupt lines that do not move. */
+		Device (PCI0)
+		{
+			Name (_HID, EisaId ("PNP0A03"))
+			Name (_UID, 0)
+			Name (_BBN, 0)
+			Name (_CRS, ResourceTemplate ()
+			{
+				WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0, 0, 1)
+				IO (Decode16, 0x0CF8, 0x0CF8, 1, 8)
+				WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+					0, 0x0000, 0x0CF7, 0, 0x0CF8)
+				WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+					0, 0x0D00, 0xFFFF, 0, 0xF300)
+			})
+			/* Device and any function, pin INTA, no link device, the IRQ. */
+			Name (_PRT, Package ()
+			{
+				Package () { 0x0001FFFF, 0, 0, 10 },
+				Package () { 0x0002FFFF, 0, 0, 11 },
+				Package () { 0x0003FFFF, 0, 0, 10 },
+				Package () { 0x0004FFFF, 0, 0, 11 },
+				Package () { 0x0005FFFF, 0, 0, 10 },
+				Package () { 0x0006FFFF, 0, 0, 11 },
+				Package () { 0x0007FFFF, 0, 0, 10 },
+				Package () { 0x0008FFFF, 0, 0, 11 }
+			})
+		}
+
 		/* Ports that no driver is to take for free. */
 		Device (SYSR)
 		{
@@ -64,7 +93,6 @@ DefinitionBlock ("", "DSDT", 2, "TERCET", "TERCET", 1)
 				IO (Decode16, 0x0080, 0x0080, 1, 4)
 				IO (Decode16, 0x0092, 0x0092, 1, 1)
 				IO (Decode16, 0x00F4, 0x00F4, 1, 4)
-				IO (Decode16, 0x0CF9, 0x0CF9, 1, 1)
 				IO (Decode16, ACPI_PM_EVENT_PORT, ACPI_PM_EVENT_PORT, 1, 12)
 			})
 		}

@@ -362,7 +362,7 @@ START_TEST(table)
 {
 	size_t count = board_device_count(board);
 
-	ck_assert_uint_eq(count, 8);
+	ck_assert_uint_eq(count, 9);
 	for (size_t i = 0; i < count; i++) {
 		uint8_t bytes[512];
 		struct bytes_writer writer = bytes_writer_over(bytes, sizeof(bytes));

@@ -424,7 +424,7 @@ START_TEST(devices_that_are_cut)
 		record = *replica_world_record(donor);
 		record.devices_size = cut;
 		if (cut != size)
-			ck_assert(failed(resync_take(patient, &origin)));
+			ck_assert_msg(failed(resync_take(patient, &origin)), "cut %u of %u", cut, size);
 	}
 }
 END_TEST

@@ -1,0 +1,223 @@
+#include "tests/unit/virtio_disk.h"
+
+#include <string.h>
+
+START_TEST(requests_that_fail)
+{
+	static const struct {
+		uint32_t type;
+		uint64_t sector;
+		uint32_t length, status;
+	} bad[] = {
+		{ IN, DISK_SECTORS, 512, IO_ERROR },
+		{ IN, DISK_SECTORS - 1, 1024, IO_ERROR },
+		{ IN, UINT64_MAX, 512, IO_ERROR },
+		{ IN, UINT64_MAX / 512, 512, IO_ERROR },
+		{ IN, 0, 0, IO_ERROR },
+		{ IN, 0, 511, IO_ERROR },
+		{ IN, 0, 128 * 1024 + 512, IO_ERROR },
+		{ IN, 0, UINT32_MAX - 511, IO_ERROR },
+		{ OUT, DISK_SECTORS, 512, IO_ERROR },
+		{ OUT, UINT64_MAX, 512, IO_ERROR },
+		{ OUT, 0, 513, IO_ERROR },
+		{ OUT, 0, 0, IO_ERROR },
+		{ OUT, 0, 128 * 1024 + 512, IO_ERROR },
+		{ 2, 0, 512, UNSUPPORTED },
+		{ UINT32_MAX, 0, 0, UNSUPPORTED },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		virtio_disk_request(bad[i].type, bad[i].sector, bad[i].length);
+		ck_assert_msg(virtio_disk_world->memory[DISK_STATUS] == bad[i].status, "%zu", i);
+	}
+	ck_assert_uint_eq(virtio_world_done(virtio_disk_world, 0, 0), ARRAY_SIZE(bad));
+	ck_assert_uint_eq(virtio_disk_world->streamed, 0);
+	ck_assert_uint_eq(virtio_disk_world->fetched, 0);
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x0F);
+}
+END_TEST
+
+/* What no driver may do: nothing of it goes anywhere, and the device asks for a reset. */
+START_TEST(chains_that_break_the_device)
+{
+	uint64_t table = virtio_world_descriptors(0, 0);
+
+	virtio_disk_header(IN, 0);
+	switch (_i) {
+	case 0: /* no room for a status */
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_HEADER, 16, 0, 0);
+		break;
+	case 1: /* half a header */
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_HEADER, 15, DESCRIPTOR_NEXT, 1);
+		virtio_world_describe(virtio_disk_world, table, 1, DISK_STATUS, 1, DESCRIPTOR_WRITE, 0);
+		break;
+	case 2: /* a loop */
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_HEADER, 16, DESCRIPTOR_NEXT, 0);
+		break;
+	case 3: /* a header that is nowhere */
+		virtio_world_describe(virtio_disk_world, table, 0, WORLD_MEMORY - 8, 16, DESCRIPTOR_NEXT, 1);
+		virtio_world_describe(virtio_disk_world, table, 1, DISK_STATUS, 1, DESCRIPTOR_WRITE, 0);
+		break;
+	case 4: /* a status that is nowhere, of a request that fails */
+		virtio_disk_header(99, 0);
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_HEADER, 16, DESCRIPTOR_NEXT, 1);
+		virtio_world_describe(virtio_disk_world, table, 1, WORLD_MEMORY, 1, DESCRIPTOR_WRITE, 0);
+		break;
+	case 5: /* data that is nowhere */
+		virtio_disk_header(OUT, 0);
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_HEADER, 16, DESCRIPTOR_NEXT, 1);
+		virtio_world_describe(virtio_disk_world, table, 1, UINT64_MAX - 100, 512, DESCRIPTOR_NEXT, 2);
+		virtio_world_describe(virtio_disk_world, table, 2, DISK_STATUS, 1, DESCRIPTOR_WRITE, 0);
+		break;
+	case 6: /* what is read behind what is written */
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_STATUS, 1,
+				      DESCRIPTOR_NEXT | DESCRIPTOR_WRITE, 1);
+		virtio_world_describe(virtio_disk_world, table, 1, DISK_HEADER, 16, 0, 0);
+		break;
+	default: /* a range that is nowhere */
+		virtio_disk_header(DISCARD, 0);
+		virtio_world_describe(virtio_disk_world, table, 0, DISK_HEADER, 16, DESCRIPTOR_NEXT, 1);
+		virtio_world_describe(virtio_disk_world, table, 1, WORLD_MEMORY - 8, 16, DESCRIPTOR_NEXT, 2);
+		virtio_world_describe(virtio_disk_world, table, 2, DISK_STATUS, 1, DESCRIPTOR_WRITE, 0);
+		break;
+	}
+	virtio_disk_world->writes = 0;
+	virtio_world_offer(virtio_disk_world, 0, 0, 0);
+	virtio_world_kick(virtio_disk_world, 0, 0);
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x4F);
+	ck_assert_uint_eq(virtio_disk_world->writes, 0);
+	ck_assert_uint_eq(virtio_disk_world->streamed, 0);
+	ck_assert_uint_eq(virtio_disk_world->fetched, 0);
+	ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, VIRTIO_PCI_ISR, 1), VIRTIO_INTERRUPT_CONFIG);
+	/* It listens to nothing else, and works again after a reset. */
+	virtio_disk_request(GET_ID, 0, 20);
+	ck_assert_uint_eq(virtio_disk_world->memory[DISK_STATUS], NOTHING);
+	ck_assert_uint_eq(virtio_world_start(virtio_disk_world, 0, 0), 0x0F);
+	virtio_disk_request(GET_ID, 0, 20);
+	ck_assert_uint_eq(virtio_disk_world->memory[DISK_STATUS], GOOD);
+}
+END_TEST
+
+/* The driver rewrites a chain while its read is on its way. */
+START_TEST(chains_that_change)
+{
+	uint64_t table = virtio_world_descriptors(0, 0);
+	struct device_input input;
+
+	virtio_disk_request(IN, 0, 8192);
+	input = virtio_disk_piece(&virtio_disk_world->fetches[0], 0);
+	ck_assert(virtio_world_give(virtio_disk_world, &input));
+	virtio_disk_world->writes = 0;
+	switch (_i) {
+	case 0:
+		virtio_world_describe(virtio_disk_world, table, 1, DISK_DATA, 4096,
+				      DESCRIPTOR_NEXT | DESCRIPTOR_WRITE, 2);
+		break;
+	case 1:
+		virtio_world_describe(virtio_disk_world, table, 1, WORLD_MEMORY - 4096, 8192,
+				      DESCRIPTOR_NEXT | DESCRIPTOR_WRITE, 2);
+		break;
+	case 2:
+		virtio_world_describe(virtio_disk_world, table, 1, DISK_DATA, 8192, DESCRIPTOR_NEXT, 2);
+		break;
+	default:
+		virtio_world_describe(virtio_disk_world, table, 2, DISK_STATUS, 1,
+				      DESCRIPTOR_NEXT | DESCRIPTOR_WRITE, 1);
+		break;
+	}
+	input = virtio_disk_piece(&virtio_disk_world->fetches[0], 4096);
+	ck_assert(virtio_world_give(virtio_disk_world, &input));
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x4F);
+	ck_assert_uint_eq(virtio_disk_world->writes, 0);
+	ck_assert(!virtio_world_give(virtio_disk_world, &input));
+	virtio_disk_world->fetched = 0;
+	board_fetch_again(virtio_disk_world->board);
+	ck_assert_uint_eq(virtio_disk_world->fetched, 0);
+}
+END_TEST
+
+START_TEST(a_write_whose_chain_changed)
+{
+	virtio_disk_request(OUT, 0, 512);
+	virtio_world_describe(virtio_disk_world, virtio_world_descriptors(0, 0), 2, DISK_STATUS, 1, 0, 0);
+	ck_assert(virtio_disk_done(virtio_disk_output(0).id, 0));
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x4F);
+	ck_assert_uint_eq(virtio_disk_world->memory[DISK_STATUS], NOTHING);
+	ck_assert(!virtio_disk_done(virtio_disk_output(0).id, 0));
+}
+END_TEST
+
+/* A driver that offers one chain again and again: no more than the table holds is ever on its way. */
+START_TEST(as_many_as_there_are)
+{
+	virtio_disk_prepare(0, 0, IN, 0, DISK_DATA, 512);
+	for (unsigned i = 1; i < 64; i++)
+		virtio_world_offer(virtio_disk_world, 0, 0, 0);
+	virtio_world_kick(virtio_disk_world, 0, 0);
+	ck_assert_uint_eq(virtio_disk_world->fetched, 64);
+	for (unsigned i = 0; i < 64; i++)
+		virtio_world_offer(virtio_disk_world, 0, 0, 0);
+	virtio_world_kick(virtio_disk_world, 0, 0);
+	ck_assert_uint_eq(virtio_disk_world->fetched, 64);
+	virtio_world_move(virtio_disk_world, virtio_disk_two, VIRTIO_DISKS);
+	struct device_input input = virtio_disk_piece(&virtio_disk_world->fetches[63], 0);
+
+	ck_assert(virtio_world_give(virtio_disk_world, &input));
+	ck_assert_uint_eq(virtio_disk_world->fetched, 65); /* the next one has its place */
+	ck_assert_uint_gt(virtio_disk_world->fetches[64].id, virtio_disk_world->fetches[63].id);
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x0F);
+}
+END_TEST
+
+/* The states of a disk with requests on their way, damaged bit by bit. */
+START_TEST(hostile_states)
+{
+	static uint8_t bytes[WORLD_STATE], again[WORLD_STATE];
+	struct bytes_writer writer = bytes_writer_over(bytes, sizeof(bytes));
+	struct virtio_world *other = virtio_world_create(virtio_disk_two, VIRTIO_DISKS);
+	unsigned loaded = 0;
+
+	virtio_disk_request(IN, 0, 8192);
+	virtio_disk_request(OUT, 0, 512);
+	board_save(virtio_disk_world->board, &writer);
+	for (size_t bit = 0; bit < 8 * writer.used; bit++) {
+		struct bytes_reader reader = bytes_reader_over(bytes, writer.used);
+		struct bytes_writer copy = bytes_writer_over(again, sizeof(again));
+		struct device_input input = virtio_disk_piece(&virtio_disk_world->fetches[0], 0);
+
+		bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+		if (!failed(board_load(other->board, &reader))) {
+			board_save(other->board, &copy);
+			ck_assert_uint_eq(copy.used, writer.used);
+			ck_assert_mem_eq(bytes, again, writer.used);
+			memcpy(other->memory, virtio_disk_world->memory, WORLD_MEMORY);
+			other->fetched = 0;
+			other->streamed = 0;
+			other->room = WORLD_STREAM;
+			(void)virtio_world_give(other, &input);
+			virtio_world_kick(other, 0, 0);
+			board_fetch_again(other->board);
+			loaded++;
+		}
+		bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+	}
+	ck_assert_uint_gt(loaded, 0);
+	virtio_world_destroy(other);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("virtio_blk_hostile");
+	TCase *tests = tcase_create("requests");
+
+	tcase_add_checked_fixture(tests, virtio_disk_setup, virtio_disk_teardown);
+	tcase_add_test(tests, requests_that_fail);
+	tcase_add_loop_test(tests, chains_that_break_the_device, 0, 8);
+	tcase_add_loop_test(tests, chains_that_change, 0, 4);
+	tcase_add_test(tests, a_write_whose_chain_changed);
+	tcase_add_test(tests, as_many_as_there_are);
+	tcase_add_test(tests, hostile_states);
+	suite_add_tcase(suite, tests);
+	return fixture_run(suite);
+}
