@@ -66,6 +66,12 @@ check check-long: setup
 	guest-tools/fetch-kernels
 	tests/run-check $(if $(filter check-long,$@),--long)
 
+.PHONY: soak
+MINUTES ?= 30
+soak:
+	guest-tools/setup --run
+	tests/lab/soak $(MINUTES)
+
 .PHONY: bench
 bench: all
 	bench/engine
@@ -77,6 +83,7 @@ help:
 	@echo "make check        installs what is missing, then runs all tests; the last line counts them"
 	@echo "make check-long   likewise, with the tests that take an hour or more"
 	@echo "make check-unit   unit tests alone"
+	@echo "make soak         Linux under load with preemption, in the lab, for MINUTES=N (30)"
 	@echo "make bench        what two and three replicas cost on this host, with payload guests"
 	@echo "make setup        installs what building, running and testing need"
 	@echo "make initramfs    build/initramfs.cpio, the demonstration guest's userland"

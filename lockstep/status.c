@@ -38,6 +38,7 @@ static json_t *replica_status(const struct supervisor *supervisor, unsigned repl
 	const struct control *control = member->area.control;
 	uint64_t position = checked_word_load(&control->reached, 0);
 	int core = cores_of(&supervisor->cores, replica);
+	const struct replica_statistics counted = control->statistics;
 	json_t *object = json_object();
 
 	put(object, "index", replica);
@@ -52,6 +53,7 @@ static json_t *replica_status(const struct supervisor *supervisor, unsigned repl
 	put(object, "repairs", care->repairs);
 	put(object, "respawns", care->respawns);
 	(void)json_object_set_new(object, "last_fault", json_string(care->last_fault));
+	(void)json_object_set_new(object, "preemption", tally_preemption(&counted));
 	return object;
 }
 

@@ -134,8 +134,7 @@ static uint64_t cpu_ns(const struct timeval *time)
 	return (uint64_t)time->tv_sec * NS_PER_S + (uint64_t)time->tv_usec * NS_PER_US;
 }
 
-/* As a leader, and in the hunts for its leaders' stops. */
-static json_t *preemption_json(const struct replica_statistics *counted)
+json_t *tally_preemption(const struct replica_statistics *counted)
 {
 	static const char *const ends[] = { "found", "exited", "lost", "left" };
 	json_t *object = json_object();
@@ -174,7 +173,7 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 	put(object, "signals", counted->signals);
 	put(object, "input_faults", counted->input_faults);
 	put(object, "unassigned_accesses", counted->unassigned);
-	(void)json_object_set_new(object, "preemption", preemption_json(counted));
+	(void)json_object_set_new(object, "preemption", tally_preemption(counted));
 	return object;
 }
 
