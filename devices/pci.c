@@ -321,6 +321,9 @@ static result init_function(struct pci *pci, size_t index, const struct board_pc
 {
 	static const struct virtio_model *const models[] = {
 		[BOARD_PCI_DISK] = &virtio_blk_model,
+		[BOARD_PCI_NET] = &virtio_net_model,
+		[BOARD_PCI_RNG] = &virtio_rng_model,
+		[BOARD_PCI_CONSOLE] = &virtio_console_model,
 	};
 	struct pci_function *function = &pci->functions[index];
 
@@ -329,12 +332,11 @@ static result init_function(struct pci *pci, size_t index, const struct board_pc
 	function->kind = device->kind;
 	virtio_init(&function->device.virtio, models[device->kind], pci->board, (uint32_t)index,
 		    pci->scratch);
-	switch (device->kind) {
-	case BOARD_PCI_DISK:
+	if (device->kind == BOARD_PCI_DISK)
 		return init_disk(function, device);
-	default:
-		return OK;
-	}
+	if (device->kind == BOARD_PCI_NET)
+		virtio_net_init(&function->device.net, device->mac);
+	return OK;
 }
 
 result pci_init(struct pci *pci, const struct device_board *board, const struct board_pci_device *devices,

@@ -19,7 +19,10 @@
 #include "devices/reset_control.h"
 #include "devices/virtio.h"
 #include "devices/virtio_blk.h"
+#include "devices/virtio_console.h"
+#include "devices/virtio_net.h"
 #include "devices/virtio_pci.h"
+#include "devices/virtio_rng.h"
 
 enum {
 	PCI_CONFIG_PORT = 0xCF8, /* 8 bytes: address, data */
@@ -42,6 +45,9 @@ struct pci_function {
 	union {
 		struct virtio virtio;
 		struct virtio_blk blk;
+		struct virtio_net net;
+		struct virtio_rng rng;
+		struct virtio_console console;
 	} device;
 	/* State: */
 	uint16_t command;

@@ -16,6 +16,9 @@
 #define AVAILABLE_ALIGN 2U
 #define USED_ALIGN 4U
 
+/* No part of a queue starts so late that an address in it would wrap round. */
+#define START_MAX (UINT64_MAX - (uint64_t)VIRTQUEUE_DESCRIPTOR * VIRTQUEUE_SIZE_MAX)
+
 struct descriptor {
 	uint64_t address;
 	uint32_t length;
@@ -38,7 +41,8 @@ bool virtqueue_is_valid(const struct virtqueue *queue)
 {
 	return queue->size > 0 && queue->size <= queue->max && (queue->size & (queue->size - 1)) == 0 &&
 	       queue->descriptors % DESCRIPTORS_ALIGN == 0 && queue->available % AVAILABLE_ALIGN == 0 &&
-	       queue->used % USED_ALIGN == 0;
+	       queue->used % USED_ALIGN == 0 && queue->descriptors <= START_MAX && queue->available <= START_MAX &&
+	       queue->used <= START_MAX;
 }
 
 static bool read_u16(const struct device_board *board, uint64_t address, uint16_t *value)

@@ -169,6 +169,94 @@ START_TEST(as_many_as_there_are)
 }
 END_TEST
 
+START_TEST(rings_do_not_move)
+{
+	const uint64_t good = virtio_world_available(0, 0);
+
+	virtio_world_out(virtio_disk_world, 0, 0x16, 2, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x28, 4, (uint32_t)virtio_world_available(1, 0));
+	virtio_world_out(virtio_disk_world, 0, 0x18, 2, 8);
+	virtio_world_out(virtio_disk_world, 0, 0x1C, 2, 0);
+	ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x28, 4), good);
+	ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x18, 2), 64);
+	ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x1C, 2), 1);
+	/* There is no second queue, and no 65536th. */
+	for (unsigned queue = 1; queue < 0x10000; queue += 0xFFFE / 2) {
+		virtio_world_out(virtio_disk_world, 0, 0x16, 2, queue);
+		ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x18, 2), 0);
+		virtio_world_out(virtio_disk_world, 0, 0x18, 2, 8);
+		virtio_world_out(virtio_disk_world, 0, 0x20, 4, 0x1000);
+		virtio_world_out(virtio_disk_world, 0, 0x1C, 2, 1);
+		ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x1C, 2), 0);
+		virtio_world_kick(virtio_disk_world, 0, queue);
+	}
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x0F);
+	virtio_disk_request(GET_ID, 0, 20);
+	ck_assert_uint_eq(virtio_disk_world->memory[DISK_STATUS], GOOD);
+}
+END_TEST
+
+START_TEST(steps_out_of_order)
+{
+	/* Nothing before its time: a queue before the features, a notification before the driver is there. */
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x16, 2, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x1C, 2, 1);
+	ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x1C, 2), 0);
+	virtio_disk_world->offered[0][0] = 0;
+	virtio_disk_request(GET_ID, 0, 20);
+	ck_assert_uint_eq(virtio_disk_world->memory[DISK_STATUS], NOTHING);
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0xFF);
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x83);
+	/* Features are not changed behind FEATURES_OK. */
+	ck_assert_uint_eq(virtio_world_start(virtio_disk_world, 0, 0), 0x0F);
+	virtio_world_out(virtio_disk_world, 0, 0x08, 4, 1);
+	virtio_world_out(virtio_disk_world, 0, 0x0C, 4, 0);
+	ck_assert_uint_eq(virtio_world_in(virtio_disk_world, 0, 0x0C, 4), 1);
+	/* A status bit is not taken back. */
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 1);
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x0F);
+	/* A queue of a size that cannot be. */
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x08, 4, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x0C, 4, 1 << 9);
+	virtio_world_out(virtio_disk_world, 0, 0x08, 4, 1);
+	virtio_world_out(virtio_disk_world, 0, 0x0C, 4, 1);
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0x0B);
+	virtio_world_out(virtio_disk_world, 0, 0x16, 2, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x18, 2, 48);
+	virtio_world_out(virtio_disk_world, 0, 0x1C, 2, 1);
+	ck_assert_uint_eq(virtio_world_status(virtio_disk_world, 0), 0x4B);
+}
+END_TEST
+
+/* Used entries are written over the available index: the device does what was there when it was told, and no more. */
+START_TEST(rings_that_overlap)
+{
+	uint64_t used = virtio_world_available(0, 0);
+
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x08, 4, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x0C, 4, 1 << 9);
+	virtio_world_out(virtio_disk_world, 0, 0x08, 4, 1);
+	virtio_world_out(virtio_disk_world, 0, 0x0C, 4, 1);
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0x0B);
+	virtio_world_out(virtio_disk_world, 0, 0x16, 2, 0);
+	virtio_world_out(virtio_disk_world, 0, 0x20, 4, (uint32_t)virtio_world_descriptors(0, 0));
+	virtio_world_out(virtio_disk_world, 0, 0x28, 4, (uint32_t)virtio_world_available(0, 0));
+	virtio_world_out(virtio_disk_world, 0, 0x30, 4, (uint32_t)used);
+	virtio_world_out(virtio_disk_world, 0, 0x1C, 2, 1);
+	virtio_world_out(virtio_disk_world, 0, 0x14, 1, 0x0F);
+	virtio_disk_world->offered[0][0] = 0;
+	virtio_disk_world->writes = 0;
+	virtio_disk_prepare(0, 0, GET_ID, 0, DISK_DATA, 20);
+	virtio_world_offer(virtio_disk_world, 0, 0, 0);
+	virtio_world_kick(virtio_disk_world, 0, 0);
+	ck_assert_uint_eq(virtio_disk_world->writes, 2 * 4); /* of each: serial, status, entry, index */
+	ck_assert_uint_eq(bytes_load_u16(virtio_disk_world->memory + used + 2), 2);
+}
+END_TEST
+
 /* The states of a disk with requests on their way, damaged bit by bit. */
 START_TEST(hostile_states)
 {
@@ -217,6 +305,9 @@ int main(void)
 	tcase_add_loop_test(tests, chains_that_change, 0, 4);
 	tcase_add_test(tests, a_write_whose_chain_changed);
 	tcase_add_test(tests, as_many_as_there_are);
+	tcase_add_test(tests, rings_do_not_move);
+	tcase_add_test(tests, steps_out_of_order);
+	tcase_add_test(tests, rings_that_overlap);
 	tcase_add_test(tests, hostile_states);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
