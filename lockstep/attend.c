@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/device_link.h"
 #include "lockstep/resync.h"
 
 /* Whoever waits for the supervisor looks up at least so often. */
@@ -41,6 +42,7 @@ static struct source_links links_of(struct replica *replica)
 		.own = &replica->own,
 		.peers = replica->peers,
 		.supervisor = replica->supervisor,
+		.devices = device_link_devices(replica),
 		.attention_seen = &replica->attention_seen,
 		.host_zero = replica->config.host_zero,
 	};
@@ -55,6 +57,7 @@ static void follow(struct replica *replica, unsigned leader, uint64_t at)
 	if (replica->leads) {
 		source_live_init(&replica->sources.live, &links, replica->config.vote_interval);
 		replica->source = &replica->sources.live.source;
+		device_link_lead(replica);
 		/* Its followers may have come here before it did: what they wait for is said anew. */
 		checked_word_store(&replica->own.control->reached, replica->machine.position);
 	} else {

@@ -129,7 +129,13 @@ void supervisor_page_forget(struct supervisor_page *page, unsigned replica)
 
 uint32_t vote_record_crc(const struct vote_record *record)
 {
-	return (uint32_t)crc32_z(0, (const uint8_t *)record, offsetof(struct vote_record, crc));
+	const uint8_t *bytes = (const uint8_t *)record;
+	const size_t behind = offsetof(struct vote_record, devices) + CONTROL_DEVICES_MAX;
+	size_t devices = record->devices_size < CONTROL_DEVICES_MAX ? record->devices_size : CONTROL_DEVICES_MAX;
+	uint32_t crc = (uint32_t)crc32_z(0, bytes, offsetof(struct vote_record, devices) + devices);
+
+	/* What lies between is nothing. */
+	return (uint32_t)crc32_z(crc, bytes + behind, offsetof(struct vote_record, crc) - behind);
 }
 
 result vote_record_take(const struct area *area, uint64_t number, struct vote_record *record)

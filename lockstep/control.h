@@ -17,6 +17,7 @@
 #include "base/checked_word.h"
 #include "base/ring.h"
 #include "lockstep/digest.h"
+#include "lockstep/fetches.h"
 #include "lockstep/inject_fault.h"
 #include "lockstep/pagehash.h"
 #include "lockstep/vote.h"
@@ -24,19 +25,22 @@
 #include "vmm/registers.h"
 
 #define CONTROL_MAGIC 0x7E5CE701u
-#define CONTROL_VERSION 3u
+#define CONTROL_VERSION 4u
 
 enum {
 	CONTROL_VOTE_SLOTS = 16,        /* vote records that are kept, a power of two */
 	CONTROL_VOTE_BACKLOG = 8,       /* votes that the leader may be ahead of the verdicts */
-	CONTROL_DEVICES_MAX = 8192,     /* bytes of all devices' state */
+	CONTROL_DEVICES_MAX = 32768,    /* bytes of all devices' state */
 	CONTROL_EXIT_LOG = 16384,       /* exit records that are kept, a power of two */
 	CONTROL_EXITS_PER_VOTE = 4096,  /* a vote is due after so many exits */
 	CONTROL_TAPE_SIZE = 1 << 20,    /* bytes, powers of two */
 	CONTROL_TAPE_PER_VOTE = CONTROL_TAPE_SIZE / 4, /* a vote is due after so much tape */
 	CONTROL_OUTBOX_SIZE = 1 << 20,
 	CONTROL_OUTPUT_PER_VOTE = CONTROL_OUTBOX_SIZE / 4,
+	CONTROL_OUTPUT_MAX = CONTROL_OUTBOX_SIZE / 8 * 3, /* devices that ask for room find so much between two votes */
 	CONTROL_INPUT_SIZE = 1 << 16,
+	CONTROL_INBOX_SIZE = 1 << 20,
+	CONTROL_INBOX_PER_VOTE = CONTROL_INBOX_SIZE / 4,
 	CONTROL_FAILURE_SIZE = 1024,
 	CONTROL_LEADERSHIPS = 16,       /* leaderships that are kept, a power of two */
 };
@@ -74,6 +78,7 @@ struct vote_record {
 	uint64_t output_end;     /* offset into the outbox up to which output is voted */
 	uint64_t console_taken;  /* inputs consumed so far */
 	uint64_t buttons_taken;
+	uint64_t inbox_taken;    /* bytes */
 	uint64_t halted; /* 1: the guest has halted and waits for an interrupt */
 	struct vote_ballot ballot;
 	struct cpu_state cpu;
@@ -148,6 +153,7 @@ struct control {
 	_Atomic uint64_t beats;              /* moves while the replica is alive */
 	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
 	_Atomic uint32_t preempts;           /* 1: it ends segments in which its guest does not exit by itself */
+	_Atomic uint64_t fetches_written;    /* by the leader; a checked word */
 	_Atomic uint32_t tombstone;          /* tells of the process's death: see tombstone.h */
 	uint32_t complaint_epoch; /* whose tape it is about */
 	uint64_t complaint_position;
@@ -156,6 +162,7 @@ struct control {
 	uint32_t failure_status;
 	_Alignas(64) struct replica_statistics statistics;
 	_Alignas(64) struct vote_record records[CONTROL_VOTE_SLOTS];
+	struct fetch_slot fetches[FETCHES];
 };
 
 /* What a replica is told to do. */
@@ -218,7 +225,11 @@ struct supervisor_page {
 	_Atomic uint64_t output_released; /* bytes of the outbox stream */
 	_Atomic uint64_t console_written; /* bytes of console input so far */
 	_Atomic uint64_t buttons;         /* presses of the power button so far */
+	_Atomic uint64_t inbox_written;   /* bytes of inputs for devices so far; lockstep/inbox.h */
+	_Atomic uint64_t fetches_taken[VOTE_REPLICAS_MAX]; /* from the replica's ring; lockstep/fetches.h */
+	_Atomic uint32_t fetch_again;     /* moves when fetches were lost: the leader makes them again */
 	uint8_t console[CONTROL_INPUT_SIZE];
+	uint8_t inbox[CONTROL_INBOX_SIZE];
 };
 
 /* A mapped area. */

@@ -116,6 +116,7 @@ static json_t *vote_json(const struct vote_record *record)
 	put_number(object, "output_end", record->output_end);
 	put_number(object, "console_taken", record->console_taken);
 	put_number(object, "buttons_taken", record->buttons_taken);
+	put_number(object, "inbox_taken", record->inbox_taken);
 	put_number(object, "halted", record->halted);
 	put_number(object, "epoch", record->epoch);
 	put_number(object, "tape_at", record->tape_at);

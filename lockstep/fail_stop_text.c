@@ -126,6 +126,7 @@ void fail_stop_text_digests(FILE *file, const struct fail_stop_copy *copy)
 		{ "output_end", offsetof(struct vote_record, output_end) },
 		{ "console_taken", offsetof(struct vote_record, console_taken) },
 		{ "buttons_taken", offsetof(struct vote_record, buttons_taken) },
+		{ "inbox_taken", offsetof(struct vote_record, inbox_taken) },
 		{ "halted", offsetof(struct vote_record, halted) },
 	};
 

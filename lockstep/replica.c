@@ -16,26 +16,19 @@
 #include "lockstep/attend.h"
 #include "lockstep/ballot.h"
 #include "lockstep/control.h"
+#include "lockstep/device_link.h"
 #include "lockstep/hunt.h"
 #include "lockstep/inject.h"
 #include "lockstep/outbox.h"
 #include "lockstep/replica_config.h"
 #include "lockstep/replica_state.h"
+#include "lockstep/scrub.h"
 #include "lockstep/source.h"
 #include "lockstep/tombstone.h"
 #include "vmm/boot.h"
 #include "vmm/machine.h"
 
 /* --- what the devices ask for --- */
-
-static void on_output(void *context, enum output_channel channel, const void *data, size_t length)
-{
-	struct replica *replica = context;
-
-	if (replica->leads && replica->output_host_ns == 0)
-		replica->output_host_ns = clock_monotonic_ns();
-	outbox_put(&replica->outbox, channel, replica->machine.position, data, length);
-}
 
 static void set_end(struct replica *replica, enum machine_end end, uint64_t value)
 {
@@ -66,40 +59,13 @@ static void on_request(void *context, enum board_request request, uint32_t argum
 
 /* --- votes --- */
 
-/* Where hashing is slow, scrubbing takes no more than this part of the time, whatever rate was asked for. */
-enum { SCRUB_PART = 32 };
-
-/* What hashing a page costs here in ns, about: at least as much as on any processor there is. */
-static uint64_t page_cost(struct replica *replica)
+/* Behind the verdict there is room in the outbox again. One that stands elsewhere by now comes back to this. */
+static result pass_vote(struct replica *replica)
 {
-	const struct replica_statistics *statistics = replica_statistics_of(replica);
-	uint64_t cost = statistics->pages_hashed > 0 ? statistics->vote_ns / statistics->pages_hashed : 0;
-
-	return cost > 100 ? cost : 100;
-}
-
-/* Adds pages that nobody is known to have written to those of the next vote, as many as are due: memory that rots is
- * found by that, and repaired like any other difference. */
-static void scrub(struct replica *replica)
-{
-	uint64_t pages = ram_pages(&replica->ram);
-	uint64_t now = clock_monotonic_ns();
-	uint64_t due, affordable;
-
-	if (replica->config.scrub == 0 || !replica->box.compared)
-		return;
-	if (replica->scrub_since == 0)
-		replica->scrub_since = now;
-	due = (uint64_t)((unsigned __int128)(now - replica->scrub_since) * replica->config.scrub / RAM_PAGE_SIZE /
-			 NS_PER_S);
-	due = due < pages ? due : pages;
-	affordable = (now - replica->scrub_since) / SCRUB_PART / page_cost(replica);
-	due = due < affordable ? due : affordable;
-	if (due == 0)
-		return;
-	ballot_box_scrub(&replica->box, replica->scrub_at, due);
-	replica->scrub_at = (replica->scrub_at + due) % pages;
-	replica->scrub_since = now;
+	TRY(attend_verdict(replica));
+	if (!replica->rejoined && !replica->leave)
+		board_resume(replica->board);
+	return OK;
 }
 
 static result cast_vote(struct replica *replica, enum vote_cause cause)
@@ -114,6 +80,7 @@ static result cast_vote(struct replica *replica, enum vote_cause cause)
 		.guest_ns = board_now(replica->board),
 		.console_taken = replica->console_taken,
 		.buttons_taken = replica->buttons_taken,
+		.inbox_taken = replica->inbox_taken,
 		.halted = replica->machine.halted,
 		.output_host_ns = replica->output_host_ns,
 		.tape_at = attend_tape_at(replica),
@@ -124,16 +91,17 @@ static result cast_vote(struct replica *replica, enum vote_cause cause)
 	if (getcpu(&core, NULL) == 0)
 		facts.core = core;
 	machine_vote_point(&replica->machine);
-	scrub(replica);
+	scrub_add(replica);
 	TRY(ballot_box_cast(&replica->box, &facts));
 	replica->output_host_ns = 0;
+	replica->output_urgent = false;
 	replica->end_voted = replica->end != END_RUNNING;
 	attend_ring(replica);
 	backlog = replica->box.votes - atomic_load(&replica->supervisor->verdicts);
 	if (backlog > replica_statistics_of(replica)->backlog_max)
 		replica_statistics_of(replica)->backlog_max = backlog;
 	replica_statistics_of(replica)->vote_ns += clock_monotonic_ns() - begin;
-	return attend_verdict(replica);
+	return pass_vote(replica);
 }
 
 /* Where state cannot be taken from the machine, there is no vote, in no replica: the leader asks again later. */
@@ -167,8 +135,10 @@ static struct source_view view_of(const struct replica *replica)
 		.console_room = board_console_room(replica->board),
 		.console_taken = replica->console_taken,
 		.buttons_taken = replica->buttons_taken,
+		.inbox_taken = replica->inbox_taken,
 		.exits_unvoted = machine->position - replica->box.voted_position,
 		.output_pending = outbox_pending(&replica->outbox),
+		.output_urgent = replica->output_urgent,
 		.must_wait = machine->halted && !machine_can_wake(machine),
 		.ended = replica->end != END_RUNNING,
 		.end_voted = replica->end_voted,
@@ -251,13 +221,15 @@ static result take_inputs(struct replica *replica)
 
 		if (replica->rejoined) {
 			replica->rejoined = false;
-			TRY(attend_verdict(replica));
+			TRY(pass_vote(replica));
 			continue;
 		}
 		if (replica->fault_count > 0)
 			TRY(inject_due(replica));
 		if (replica->moved)
 			return OK;
+		if (replica->leads)
+			device_link_attend(replica);
 		TRY(ask(replica, false, &input));
 		switch (input.kind) {
 		case INPUT_CLOSED:
@@ -275,6 +247,12 @@ static result take_inputs(struct replica *replica)
 		case INPUT_BUTTON:
 			board_power_button(replica->board);
 			replica->buttons_taken++;
+			break;
+		case INPUT_DEVICE:
+			device_link_input(replica, input.entry);
+			break;
+		case INPUT_SKIP:
+			replica->inbox_taken = input.value;
 			break;
 		case INPUT_VOTE:
 			TRY(vote(replica, (enum vote_cause)input.value));
@@ -465,10 +443,10 @@ static void show_life(void *context)
 static result build_machine(struct replica *replica)
 {
 	const struct replica_config *config = &replica->config;
-	const struct board_config board = {
+	struct board_config board = {
 		.ram_size = config->memory,
 		.rtc_epoch = config->rtc_epoch,
-		.out = { .context = replica, .output = on_output, .request = on_request },
+		.out = device_link_board(replica),
 	};
 	const struct boot_source boot = {
 		.kind = (enum boot_kind)config->kind,
@@ -483,6 +461,7 @@ static result build_machine(struct replica *replica)
 
 	memset(&entry, 0, sizeof(entry));
 	memcpy(source.seed, config->seed, sizeof(source.seed));
+	board.out.request = on_request;
 	TRY(board_create(&replica->board, &board));
 	/* The files first: what is wrong with them is wrong on every host. */
 	if (!config->joins)

@@ -17,6 +17,22 @@
 #include "lockstep/source.h"
 #include "vmm/machine.h"
 
+/* A fetch that is looked for among those that are outstanding. */
+struct fetch_sought {
+	uint32_t device;
+	uint64_t id;
+	bool found;
+	uint64_t check;
+};
+
+/* What a leader knows of its devices' fetches. */
+struct fetch_state {
+	uint64_t made; /* published so far */
+	bool lost;     /* some were; they are to be made again */
+	uint32_t again_seen; /* of the supervisor's word */
+	struct fetch_sought *sought; /* not NULL: they are told, not made */
+};
+
 struct replica {
 	struct replica_config config;
 	struct area own;
@@ -50,7 +66,10 @@ struct replica {
 	bool end_voted;
 	uint64_t console_taken;
 	uint64_t buttons_taken;
+	uint64_t inbox_taken;
+	struct fetch_state fetches;
 	uint64_t output_host_ns; /* when the oldest output since the last vote was made */
+	bool output_urgent;      /* there is output that a device waits for, since the last vote */
 	uint64_t scrub_at;       /* the next page to scrub */
 	uint64_t scrub_since;    /* host time of the last scrub */
 	bool moved;              /* the next exit is at hand already */

@@ -103,6 +103,8 @@ result resync_take(struct replica *replica, const struct resync_origin *origin)
 	replica->end_voted = false;
 	replica->console_taken = record->console_taken;
 	replica->buttons_taken = record->buttons_taken;
+	replica->inbox_taken = record->inbox_taken;
+	replica->output_urgent = false;
 	replica->output_host_ns = 0;
 	replica->moved = false;
 	replica->rejoined = true;

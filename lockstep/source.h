@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "lockstep/control.h"
+#include "lockstep/inbox.h"
 #include "lockstep/tape.h"
 
 enum input_kind {
@@ -20,6 +21,8 @@ enum input_kind {
 	INPUT_TIME,    /* the guest's time is now `value` */
 	INPUT_CONSOLE, /* `length` bytes for COM1 */
 	INPUT_BUTTON,  /* the power button was pressed */
+	INPUT_DEVICE,  /* `entry` of the inbox is for a device that waits for it */
+	INPUT_SKIP,    /* what the inbox has up to offset `value` is void */
 	INPUT_VOTE,    /* a vote point, for `value`, an enum vote_cause */
 	INPUT_STOP,    /* nothing more at this position: enter the guest and stop at `stop` */
 	INPUT_LEAVE,   /* the supervisor ends this replica */
@@ -31,7 +34,9 @@ struct input {
 	uint64_t value;
 	uint16_t length;
 	uint8_t data[TAPE_CONSOLE_MAX];
-	const struct stop_point *stop; /* good until the next question */
+	/* Good until the next question. */
+	const struct stop_point *stop;
+	const struct inbox_entry *entry;
 };
 
 /* What the replica tells a source about itself; all of it is replicated state. */
@@ -42,8 +47,10 @@ struct source_view {
 	uint64_t console_room;   /* bytes that COM1 can take */
 	uint64_t console_taken;  /* inputs consumed so far */
 	uint64_t buttons_taken;
+	uint64_t inbox_taken;
 	uint64_t exits_unvoted;  /* exits and output since the last vote point */
 	uint64_t output_pending;
+	bool output_urgent;      /* something outside waits for it, and so does the guest; not replicated */
 	bool must_wait;          /* the guest is halted and nothing wakes it yet */
 	bool ended;              /* the machine has ended: only a vote is left to do */
 	bool end_voted;          /* and that is done */
@@ -61,6 +68,13 @@ struct source {
 	const struct source_operations *operations;
 };
 
+/* Whether the guest's devices take what the inbox has for them, by the state of this replica; NEVER where there is no
+ * `fits`. */
+struct source_devices {
+	void *context;
+	enum device_input_fit (*fits)(void *context, const struct inbox_entry *entry);
+};
+
 /* What every source shares with its replica. */
 struct source_links {
 	unsigned index; /* of this replica */
@@ -68,9 +82,12 @@ struct source_links {
 	struct area *own;
 	struct area *peers; /* `replicas` of them; that of this replica is not mapped */
 	const struct supervisor_page *supervisor;
+	struct source_devices devices;
 	const uint32_t *attention_seen; /* what supervisor->attention was when this replica looked last */
 	uint64_t host_zero; /* CLOCK_MONOTONIC ns at guest time 0 */
 };
+
+enum device_input_fit source_fit(const struct source_links *links, const struct inbox_entry *entry);
 
 /* Whether the supervisor has something to say to this replica. */
 bool source_attention(const struct source_links *links);
@@ -85,6 +102,8 @@ struct source_live {
 	uint64_t output_since;  /* host time at which the oldest output was seen, 0: none */
 	uint64_t voted_position; /* of the last vote point */
 	uint64_t voted_at;      /* on the tape, likewise */
+	uint64_t voted_inbox;   /* in the inbox */
+	struct inbox_entry entry; /* the last one */
 	uint32_t request_seen;  /* the last vote that the supervisor asked for */
 };
 
@@ -94,7 +113,8 @@ struct source_tape {
 	struct tape_reader tape;
 	const struct area *leader;
 	uint64_t wake_distance; /* positions to fall behind before a sleep ends */
-	struct stop_point stop; /* the last one */
+	struct stop_point stop; /* the last ones */
+	struct inbox_entry entry;
 	uint64_t reached;       /* by the leader, as it was read last */
 	uint64_t reached_end;   /* where the tape ends (tape.ends), the leader had reached this position */
 };

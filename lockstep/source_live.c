@@ -124,6 +124,12 @@ static bool vote_at_hand(const struct source_live *live)
 	       atomic_load_explicit(&live->links.supervisor->verdicts, memory_order_acquire);
 }
 
+/* What a device waits for is not gathered. */
+static uint64_t output_delay(const struct source_live *live, const struct source_view *view)
+{
+	return view->output_urgent ? 0 : live->output_delay;
+}
+
 /* Whether a vote is due at this position, and why. */
 static enum vote_cause vote_due(struct source_live *live, const struct source_view *view, uint64_t host)
 {
@@ -133,12 +139,13 @@ static enum vote_cause vote_due(struct source_live *live, const struct source_vi
 	    !vote_at_hand(live))
 		return VOTE_CAUSE_REQUEST;
 	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE ||
-	    live->tape.at - live->voted_at >= CONTROL_TAPE_PER_VOTE)
+	    live->tape.at - live->voted_at >= CONTROL_TAPE_PER_VOTE ||
+	    view->inbox_taken - live->voted_inbox >= CONTROL_INBOX_PER_VOTE)
 		return VOTE_CAUSE_BACKLOG;
 	if (view->output_pending > 0) {
 		if (live->output_since == 0)
 			live->output_since = host;
-		if (host - live->output_since >= live->output_delay && !vote_at_hand(live))
+		if (host - live->output_since >= output_delay(live, view) && !vote_at_hand(live))
 			return VOTE_CAUSE_OUTPUT;
 	}
 	/* A halted guest that has voted where it stands has nothing new to say. */
@@ -158,6 +165,7 @@ static struct input ask_vote(struct source_live *live, const struct source_view 
 	live->request_seen = atomic_load(&live->links.supervisor->vote_request);
 	write_entry(live, TAPE_VOTE, view->position, &value, sizeof(value));
 	live->voted_at = live->tape.at;
+	live->voted_inbox = view->inbox_taken;
 	wake_followers(live, view->position, true);
 	return (struct input){ .kind = INPUT_VOTE, .value = cause };
 }
@@ -174,24 +182,48 @@ static bool button_waits(const struct source_live *live, const struct source_vie
 	return atomic_load_explicit(&live->links.supervisor->buttons, memory_order_acquire) > view->buttons_taken;
 }
 
+/* What the inbox has next, if something can be done with it: a device takes it, or it is void. */
+static bool look_into_inbox(const struct source_live *live, const struct source_view *view, struct inbox_entry *entry,
+			    bool *is_void)
+{
+	const struct supervisor_page *page = live->links.supervisor;
+	enum device_input_fit fit;
+	bool there;
+
+	if (atomic_load_explicit(&page->inbox_written, memory_order_acquire) == view->inbox_taken)
+		return false;
+	/* What is damaged is not there. */
+	if (failed(inbox_look(page, view->inbox_taken, entry, &there)) || !there)
+		return false;
+	fit = source_fit(&live->links, entry);
+	/* Nobody waits behind what may get lost. */
+	*is_void = fit == DEVICE_INPUT_NEVER ||
+		   (fit == DEVICE_INPUT_WAIT && inbox_may_drop(&entry->input) &&
+		    atomic_load_explicit(&page->inbox_written, memory_order_acquire) != entry->end);
+	return *is_void || fit == DEVICE_INPUT_FITS;
+}
+
 enum source_need source_live_needs(const struct source_live *live, const struct source_view *view, uint64_t begin,
 				   uint64_t segment_max, uint64_t host, uint64_t *next)
 {
 	const struct supervisor_page *page = live->links.supervisor;
+	struct inbox_entry entry;
+	bool is_void;
 	/* In a segment that began after the last vote there is nothing to vote about before it has lasted. */
 	uint64_t last_vote = live->next_vote - live->vote_interval > begin ? live->next_vote - live->vote_interval :
 									     begin;
 	uint64_t deadline = view->deadline == DEVICE_NO_DEADLINE ? UINT64_MAX : view->deadline + live->links.host_zero;
 	uint64_t output = view->output_pending == 0 ? UINT64_MAX :
-			  live->output_since == 0   ? host + live->output_delay :
-						      live->output_since + live->output_delay;
+			  live->output_since == 0   ? host + output_delay(live, view) :
+						      live->output_since + output_delay(live, view);
 
 	*next = last_vote + segment_max;
 	if (output < *next && !vote_at_hand(live))
 		*next = output;
 	if (host >= *next || (atomic_load(&page->vote_request) != live->request_seen && !vote_at_hand(live)))
 		return SOURCE_NEEDS_VOTE;
-	if (host >= deadline || (keys_waiting(live, view) > 0 && view->console_room > 0) || button_waits(live, view))
+	if (host >= deadline || (keys_waiting(live, view) > 0 && view->console_room > 0) ||
+	    button_waits(live, view) || look_into_inbox(live, view, &entry, &is_void))
 		return SOURCE_NEEDS_INPUT;
 	if (deadline < *next)
 		*next = deadline;
@@ -208,6 +240,20 @@ static bool take_inbox(struct source_live *live, const struct source_view *view,
 {
 	const struct supervisor_page *page = live->links.supervisor;
 	uint64_t waiting = keys_waiting(live, view);
+	bool is_void;
+
+	if (look_into_inbox(live, view, &live->entry, &is_void)) {
+		uint8_t bytes[INBOX_TAPED_MAX];
+
+		input->kind = is_void ? INPUT_SKIP : INPUT_DEVICE;
+		input->value = live->entry.end;
+		input->entry = &live->entry;
+		if (is_void)
+			write_entry(live, TAPE_SKIP, view->position, &input->value, sizeof(input->value));
+		else
+			write_entry(live, TAPE_DEVICE, view->position, bytes, inbox_to_tape(&live->entry, bytes));
+		return true;
+	}
 
 	if (waiting > 0 && waiting <= CONTROL_INPUT_SIZE && view->console_room > 0) {
 		uint64_t length = waiting < view->console_room ? waiting : view->console_room;
@@ -237,8 +283,8 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 	if (deadline < until && !view->ended)
 		until = deadline;
 	/* Not while a verdict is awaited, which ends the sleep by itself. */
-	if (live->output_since && !vote_at_hand(live) && live->output_since + live->output_delay < until)
-		until = live->output_since + live->output_delay;
+	if (live->output_since && !vote_at_hand(live) && live->output_since + output_delay(live, view) < until)
+		until = live->output_since + output_delay(live, view);
 	if (view->position > live->voted_position && live->next_vote < until)
 		until = live->next_vote;
 	republish(live, view);
@@ -313,6 +359,11 @@ void source_live_init(struct source_live *live, const struct source_links *links
 		.request_seen = atomic_load(&links->supervisor->vote_request),
 	};
 	live->voted_at = live->tape.at;
+}
+
+enum device_input_fit source_fit(const struct source_links *links, const struct inbox_entry *entry)
+{
+	return links->devices.fits ? links->devices.fits(links->devices.context, entry) : DEVICE_INPUT_NEVER;
 }
 
 bool source_attention(const struct source_links *links)

@@ -1,6 +1,7 @@
 /* A follower's source: its leader's tape. It enters a segment only once the tape tells how the segment ends. */
 #include "lockstep/source.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/futex.h"
@@ -170,6 +171,40 @@ static result check_console(struct source_tape *follower, const struct source_vi
 	return OK;
 }
 
+/* So does it keep the inbox. Whether a device waits for what is in there, this replica knows itself. */
+static result check_device(struct source_tape *follower, const struct source_view *view,
+			   const struct tape_entry *taped)
+{
+	struct inbox_entry *entry = &follower->entry;
+	uint8_t bytes[INBOX_TAPED_MAX];
+	bool there;
+
+	TRY(inbox_look(follower->links.supervisor, view->inbox_taken, entry, &there));
+	if (!there || taped->length != inbox_to_tape(entry, bytes) ||
+	    memcmp(bytes, taped->payload, taped->length) != 0)
+		return fail(STATUS_NO_MAJORITY, "the leader has something for a device that the inbox has not");
+	if (source_fit(&follower->links, entry) != DEVICE_INPUT_FITS)
+		return fail(STATUS_NO_MAJORITY,
+			    "the leader has something for device %" PRIu32 " that it does not wait for here",
+			    entry->input.device);
+	return OK;
+}
+
+static result check_skip(const struct source_tape *follower, const struct source_view *view, uint64_t end)
+{
+	enum device_input_fit fit;
+	struct inbox_entry entry;
+	bool there;
+
+	TRY(inbox_look(follower->links.supervisor, view->inbox_taken, &entry, &there));
+	if (!there || entry.end != end)
+		return fail(STATUS_NO_MAJORITY, "the leader skips what the inbox has not");
+	fit = source_fit(&follower->links, &entry);
+	if (fit == DEVICE_INPUT_NEVER || (fit == DEVICE_INPUT_WAIT && inbox_may_drop(&entry.input)))
+		return OK;
+	return fail(STATUS_NO_MAJORITY, "the leader skips what device %" PRIu32 " waits for here", entry.input.device);
+}
+
 static result to_input(struct source_tape *follower, const struct source_view *view, const struct tape_entry *entry,
 		       struct input *input)
 {
@@ -188,6 +223,14 @@ static result to_input(struct source_tape *follower, const struct source_view *v
 		if (atomic_load(&follower->links.supervisor->buttons) <= view->buttons_taken)
 			return fail(STATUS_NO_MAJORITY, "the leader presses a power button that nobody pressed");
 		return OK;
+	case TAPE_DEVICE:
+		input->kind = INPUT_DEVICE;
+		input->entry = &follower->entry;
+		return check_device(follower, view, entry);
+	case TAPE_SKIP:
+		input->kind = INPUT_SKIP;
+		input->value = tape_entry_value(entry);
+		return check_skip(follower, view, input->value);
 	case TAPE_VOTE:
 		input->kind = INPUT_VOTE;
 		input->value = tape_entry_value(entry);

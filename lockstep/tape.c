@@ -21,6 +21,8 @@ static const struct kind_info kinds[TAPE_KINDS] = {
 	[TAPE_BUTTON] = { "button", 0, 0 },
 	[TAPE_VOTE] = { "vote", 8, 8 },
 	[TAPE_STOP] = { "stop", sizeof(struct stop_point), sizeof(struct stop_point) },
+	[TAPE_DEVICE] = { "device", 8, INBOX_TAPED_MAX },
+	[TAPE_SKIP] = { "skip", 8, 8 },
 };
 
 const char *tape_kind_name(enum tape_kind kind)

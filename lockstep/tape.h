@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/ring.h"
+#include "lockstep/inbox.h"
 #include "lockstep/stop_point.h"
 
 enum tape_kind {
@@ -23,10 +24,13 @@ enum tape_kind {
 	TAPE_BUTTON = 3,  /* the power button, no payload */
 	TAPE_VOTE = 4,    /* u64: enum vote_cause. A vote point, if the exit's instruction is complete here */
 	TAPE_STOP = 5,    /* struct stop_point: where the segment from here on ends, without an exit of the guest's */
+	TAPE_DEVICE = 6,  /* what the inbox has for a device: inbox_to_tape */
+	TAPE_SKIP = 7,    /* u64: the inbox offset behind the next entry, which is void */
 	TAPE_KINDS
 };
 
-enum { TAPE_HEADER_SIZE = 16, TAPE_CONSOLE_MAX = 64, TAPE_PAYLOAD_MAX = sizeof(struct stop_point) };
+enum { TAPE_HEADER_SIZE = 16, TAPE_CONSOLE_MAX = 64, TAPE_PAYLOAD_MAX = INBOX_TAPED_MAX };
+_Static_assert(sizeof(struct stop_point) <= TAPE_PAYLOAD_MAX, "a stop fits into an entry");
 
 /* The name of a kind, for statistics and reports. */
 const char *tape_kind_name(enum tape_kind kind);
@@ -70,7 +74,7 @@ must_check result tape_peek(struct tape_reader *reader, struct tape_entry *entry
 /* Consumes an entry that tape_peek gave. */
 void tape_consume(struct tape_reader *reader, const struct tape_entry *entry);
 
-/* The number that a TIME or VOTE entry carries. */
+/* The number that a TIME, VOTE or SKIP entry carries. */
 uint64_t tape_entry_value(const struct tape_entry *entry);
 
 #endif

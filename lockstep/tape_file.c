@@ -188,6 +188,7 @@ void tape_file_save_vote(const struct tape_file_vote *vote, struct bytes_writer 
 	bytes_put_u64(out, vote->output_end);
 	bytes_put_u64(out, vote->console_taken);
 	bytes_put_u64(out, vote->buttons_taken);
+	bytes_put_u64(out, vote->inbox_taken);
 	bytes_put_u64(out, vote->halted);
 	for (size_t i = 0; i < VOTE_DIGESTS; i++)
 		bytes_put(out, vote->ballot.digests[i].bytes, DIGEST_SIZE);
@@ -210,6 +211,7 @@ result tape_file_load_vote(struct tape_file_vote *vote, const uint8_t *data, siz
 	vote->output_end = bytes_get_u64(&reader);
 	vote->console_taken = bytes_get_u64(&reader);
 	vote->buttons_taken = bytes_get_u64(&reader);
+	vote->inbox_taken = bytes_get_u64(&reader);
 	vote->halted = bytes_get_u64(&reader);
 	for (size_t i = 0; i < VOTE_DIGESTS; i++)
 		bytes_get(&reader, vote->ballot.digests[i].bytes, DIGEST_SIZE);
@@ -255,6 +257,7 @@ struct tape_file_vote tape_file_vote_of(const struct vote_record *record)
 		.output_end = record->output_end,
 		.console_taken = record->console_taken,
 		.buttons_taken = record->buttons_taken,
+		.inbox_taken = record->inbox_taken,
 		.halted = record->halted,
 		.ballot = record->ballot,
 		.rip = record->cpu.rip,
@@ -332,6 +335,7 @@ bool tape_file_compare_votes(const struct tape_file_vote *a, const struct tape_f
 	add_number(&list, "the length of its output", a->output_end, b->output_end);
 	add_number(&list, "the number of key presses", a->console_taken, b->console_taken);
 	add_number(&list, "the number of button presses", a->buttons_taken, b->buttons_taken);
+	add_number(&list, "what was taken from the inbox", a->inbox_taken, b->inbox_taken);
 	add_number(&list, "halted", a->halted, b->halted);
 	for (enum vote_digest d = 0; with_digests && d < VOTE_DIGESTS; d++)
 		add_digest(&list, d, &a->ballot, &b->ballot);

@@ -185,6 +185,7 @@ const struct vote_record *replica_world_vote(struct replica *replica)
 		.guest_ns = replica->board ? board_now(replica->board) : 0,
 		.console_taken = replica->console_taken,
 		.buttons_taken = replica->buttons_taken,
+		.inbox_taken = replica->inbox_taken,
 		.halted = replica->machine.halted,
 		.epoch = replica->epoch,
 	};
