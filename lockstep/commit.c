@@ -9,10 +9,12 @@
 /* A backend that has more than this to write makes the guest wait. */
 enum { BACKEND_BEHIND = 256 << 10 };
 
-result commit_create(struct commit *commit, struct console *console, struct digest_context *digests)
+result commit_create(struct commit *commit, struct console *console, struct backends *backends,
+		     struct digest_context *digests)
 {
 	*commit = (struct commit){
 		.console = console,
+		.backends = backends,
 		.digests = digests,
 		.stream = malloc(CONTROL_OUTBOX_SIZE),
 	};
@@ -35,6 +37,10 @@ static result release(struct commit *commit, uint64_t length)
 		struct outbox_record record;
 
 		TRY(outbox_next(commit->stream, length, &at, &record));
+		if (record.channel != OUTPUT_CONSOLE) {
+			TRY(backends_output(commit->backends, record.channel, record.data, record.length));
+			continue;
+		}
 		TRY(console_put(commit->console, record.data, record.length));
 		commit->console_bytes += record.length;
 	}
@@ -64,5 +70,7 @@ result commit_vote(struct commit *commit, const struct area *area, const struct 
 
 uint64_t commit_released(const struct commit *commit, uint64_t before)
 {
-	return console_pending(commit->console) <= BACKEND_BEHIND ? commit->taken : before;
+	bool behind = console_pending(commit->console) > BACKEND_BEHIND || backends_behind(commit->backends);
+
+	return behind ? before : commit->taken;
 }

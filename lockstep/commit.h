@@ -11,11 +11,13 @@
 #include "base/histogram.h"
 #include "base/result.h"
 #include "devices/host/console.h"
+#include "lockstep/backends.h"
 #include "lockstep/control.h"
 #include "lockstep/digest.h"
 
 struct commit {
 	struct console *console;
+	struct backends *backends; /* of all other channels */
 	struct digest_context *digests;
 	uint64_t taken;         /* outbox stream offset that was handed to the backends */
 	uint64_t console_bytes;
@@ -23,8 +25,9 @@ struct commit {
 	uint8_t *stream;        /* CONTROL_OUTBOX_SIZE bytes: the copy that is checked and then released */
 };
 
-/* Starts with nothing taken; `console` and `digests` must outlive it. Errors: no memory. */
-must_check result commit_create(struct commit *commit, struct console *console, struct digest_context *digests);
+/* Starts with nothing taken; what it is given must outlive it. Errors: no memory. */
+must_check result commit_create(struct commit *commit, struct console *console, struct backends *backends,
+				struct digest_context *digests);
 void commit_destroy(struct commit *commit);
 
 /* Takes what `record` voted from that replica's outbox, checks it against the ballot and hands it on.

@@ -125,6 +125,7 @@ void supervisor_page_forget(struct supervisor_page *page, unsigned replica)
 {
 	atomic_store(&page->orders[replica].serial, 0);
 	atomic_store(&page->injections[replica].serial, 0);
+	atomic_store(&page->fetches_taken[replica], 0);
 }
 
 uint32_t vote_record_crc(const struct vote_record *record)

@@ -1,6 +1,7 @@
 #include "lockstep/device_link.h"
 
 #include "base/futex.h"
+#include "lockstep/attend.h"
 #include "lockstep/fetches.h"
 
 /* --- what devices ask for --- */
@@ -131,9 +132,16 @@ void device_link_attend(struct replica *replica)
 	}
 	/* Should a bit of it have flipped, the supervisor would wait. */
 	checked_word_store(&replica->own.control->fetches_written, state->made);
+	if (state->rung != state->made) {
+		state->rung = state->made;
+		attend_ring(replica);
+	}
 	/* With the ring half empty, or there would be no end of it. */
 	if (!state->lost || state->made - fetches_taken(replica) > FETCHES / 2)
 		return;
 	state->lost = false;
 	board_fetch_again(replica->board);
+	if (state->rung != state->made)
+		attend_ring(replica);
+	state->rung = state->made;
 }

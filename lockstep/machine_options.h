@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lockstep/backends.h"
 #include "lockstep/cores.h"
 #include "lockstep/inject.h"
 #include "lockstep/service.h"
@@ -31,6 +32,7 @@ struct machine_options {
 	int argc;                 /* the command line that was given, to be repeated */
 	char **argv;
 	const struct service *service; /* management, or NULL */
+	struct backends_options devices;
 	const char *console;      /* see devices/host/console.h */
 	const char *statistics;   /* path of the JSON file, or NULL */
 	const char *record;       /* path of the recording, or NULL */

@@ -84,8 +84,8 @@ result outbox_next(const uint8_t *stream, uint64_t length, uint64_t *at, struct 
 
 	record->length = bytes_get_u32(&reader);
 	record->position = bytes_get_u64(&reader);
-	if (reader.underflow || channel != OUTPUT_CONSOLE || zero != 0 || record->length == 0 ||
-	    record->length > OUTBOX_DATA_MAX || record->length > reader.size - reader.at)
+	if (reader.underflow || channel < OUTPUT_CONSOLE || channel > OUTPUT_VCONSOLE || zero != 0 ||
+	    record->length == 0 || record->length > OUTBOX_DATA_MAX || record->length > reader.size - reader.at)
 		return fail(STATUS_FAILED, "the outbox holds a record that no replica writes, at byte %llu",
 			    (unsigned long long)*at);
 	record->channel = (enum output_channel)channel;

@@ -187,6 +187,8 @@ static void put_machine(struct record *record, const struct replica_config *conf
 	machine->rtc_epoch = config->rtc_epoch;
 	memcpy(machine->digest_key, config->digest_key, sizeof(machine->digest_key));
 	memcpy(machine->seed, config->seed, sizeof(machine->seed));
+	machine->pci_count = config->pci_count;
+	memcpy(machine->pci, config->pci, sizeof(machine->pci));
 	(void)snprintf(machine->version, sizeof(machine->version), "%s", TERCET_VERSION);
 	(void)snprintf(machine->command_line, sizeof(machine->command_line), "%s", config->command_line);
 	tape_file_save_machine(machine, &payload);

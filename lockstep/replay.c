@@ -42,6 +42,7 @@ struct replay {
 	uint64_t position; /* that the replica must have reached by now */
 	uint64_t target;   /* position at which the replay ends */
 	uint64_t console_taken;
+	uint64_t inbox_taken;
 	struct vote_record *record; /* the replica's last vote */
 
 	uint64_t beats;    /* the replica's, and since when it has been so many */
@@ -161,8 +162,30 @@ static result await_vote(struct replay *replay, uint64_t vote, bool *cast)
 
 /* --- its leader --- */
 
+/* What was in the inbox; where that was void and is not recorded, something else that is. Here is one leadership. */
+static result bring_device_input(struct replay *replay, struct tape_entry *entry)
+{
+	const uint64_t at = replay->inbox_taken;
+	const uint64_t kept = at > CONTROL_INBOX_SIZE / 2 ? at - CONTROL_INBOX_SIZE / 2 : 0;
+	struct inbox_entry input;
+
+	if (entry->kind == TAPE_SKIP) {
+		TRY(inbox_void(at, tape_entry_value(entry), &input));
+	} else {
+		TRY(in_context(inbox_from_tape(entry->payload, entry->length, at, &input),
+			       "the recording's input for a device at position %" PRIu64, entry->position));
+		input.input.epoch = 0;
+		entry->length = inbox_to_tape(&input, entry->payload);
+	}
+	replay->inbox_taken = input.end;
+	/* It is taken before the ring comes round: a vote is due before. */
+	if (!inbox_put(replay->page, kept, &input.input, input.asked))
+		return fail(STATUS_INPUT, "the recording has an input for a device that nobody had room for");
+	return OK;
+}
+
 /* Inputs are there before the leader says that it took them. */
-static void bring_input(struct replay *replay, const struct tape_entry *entry)
+static result bring_input(struct replay *replay, struct tape_entry *entry)
 {
 	const struct ring console = { replay->page->console, CONTROL_INPUT_SIZE };
 
@@ -172,7 +195,10 @@ static void bring_input(struct replay *replay, const struct tape_entry *entry)
 		atomic_store(&replay->page->console_written, replay->console_taken);
 	} else if (entry->kind == TAPE_BUTTON) {
 		atomic_fetch_add(&replay->page->buttons, 1);
+	} else if (entry->kind == TAPE_DEVICE || entry->kind == TAPE_SKIP) {
+		return bring_device_input(replay, entry);
 	}
+	return OK;
 }
 
 static void reach(struct replay *replay, uint64_t position)
@@ -182,11 +208,12 @@ static void reach(struct replay *replay, uint64_t position)
 }
 
 /* The tape before a vote fits into the ring, which is empty after each. */
-static void feed(struct replay *replay, const struct tape_entry *entry)
+static result feed(struct replay *replay, struct tape_entry *entry)
 {
-	bring_input(replay, entry);
+	TRY(bring_input(replay, entry));
 	reach(replay, entry->position);
 	(void)tape_write(&replay->tape, entry->kind, entry->position, entry->payload, entry->length);
+	return OK;
 }
 
 static void wake(struct replay *replay)
@@ -270,7 +297,7 @@ static result play(struct replay *replay, uint64_t position, struct recording_it
 		if (*at_hand)
 			return OK;
 		if (item->kind == RECORDING_ENTRY)
-			feed(replay, &item->entry);
+			TRY(feed(replay, &item->entry));
 		else if (item->kind == RECORDING_VOTE)
 			TRY(check_vote(replay, &item->vote));
 		/* What stands behind it need not be whole. */
@@ -401,6 +428,8 @@ static result make_config(struct replay *replay)
 	};
 	memcpy(config->digest_key, machine->digest_key, sizeof(config->digest_key));
 	memcpy(config->seed, machine->seed, sizeof(config->seed));
+	config->pci_count = machine->pci_count;
+	memcpy(config->pci, machine->pci, sizeof(config->pci));
 	memcpy(config->command_line, machine->command_line, sizeof(config->command_line));
 	TRY(open_image(&machine->kernel, replay->options->kernel, payload ? "--payload" : "--kernel",
 		       &config->kernel_fd, config->kernel_name));

@@ -447,6 +447,8 @@ static result build_machine(struct replica *replica)
 		.ram_size = config->memory,
 		.rtc_epoch = config->rtc_epoch,
 		.out = device_link_board(replica),
+		.pci = config->pci,
+		.pci_count = config->pci_count,
 	};
 	const struct boot_source boot = {
 		.kind = (enum boot_kind)config->kind,

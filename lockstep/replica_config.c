@@ -31,7 +31,8 @@ result replica_config_take(struct replica_config *config, int fd)
 	TRY(fd_read_at(fd, "a replica's configuration", 0, config, sizeof(*config)));
 	if (config->magic != REPLICA_CONFIG_MAGIC || config->size != sizeof(*config) || config->replicas < 1 ||
 	    config->replicas > VOTE_REPLICAS_MAX || config->index >= config->replicas ||
-	    config->faults > INJECT_FAULTS_MAX || (config->kind != BOOT_LINUX && config->kind != BOOT_PAYLOAD) ||
+	    config->faults > INJECT_FAULTS_MAX || config->pci_count > BOARD_PCI_MAX ||
+	    (config->kind != BOOT_LINUX && config->kind != BOOT_PAYLOAD) ||
 	    !terminated(config->kernel_name, sizeof(config->kernel_name)) ||
 	    !terminated(config->initrd_name, sizeof(config->initrd_name)) ||
 	    !terminated(config->command_line, sizeof(config->command_line)))

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "devices/board.h"
 #include "lockstep/digest.h"
 #include "lockstep/inject.h"
 #include "lockstep/vote.h"
@@ -49,6 +50,9 @@ struct replica_config {
 	char kernel_name[REPLICA_NAME_MAX];
 	char initrd_name[REPLICA_NAME_MAX];
 	char command_line[BOOT_COMMAND_LINE_MAX];
+
+	uint32_t pci_count;
+	struct board_pci_device pci[BOARD_PCI_MAX];
 
 	uint32_t faults;
 	struct inject_fault fault[INJECT_FAULTS_MAX];

@@ -27,7 +27,8 @@ struct fetch_sought {
 
 /* What a leader knows of its devices' fetches. */
 struct fetch_state {
-	uint64_t made; /* published so far */
+	uint64_t made; /* published so far, and of these, the supervisor was told of */
+	uint64_t rung;
 	bool lost;     /* some were; they are to be made again */
 	uint32_t again_seen; /* of the supervisor's word */
 	struct fetch_sought *sought; /* not NULL: they are told, not made */

@@ -42,6 +42,8 @@ static void reset_page(struct supervisor *supervisor)
 	atomic_store(&page->hold, 0);
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		supervisor_page_forget(page, i);
+	/* Nothing in it was for a machine that let something out, and ids begin anew. */
+	atomic_store(&page->inbox_written, 0);
 	leadership_publish(page, 0, &(struct leadership){ .leader = supervisor->leader });
 }
 
@@ -57,6 +59,8 @@ static void reset_knowledge(struct supervisor *supervisor)
 	/* One that was inside its guest for long was perhaps the faulty one: nobody else needs that much patience. */
 	supervisor->longest_segment = 0;
 	supervisor->waiting_since = 0;
+	supervisor->inbox_taken = 0;
+	backends_restart(supervisor->backends);
 	supervisor->repair = (struct repair){ .active = false };
 	memset(supervisor->records, 0, VOTE_REPLICAS_MAX * sizeof(*supervisor->records));
 }

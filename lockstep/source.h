@@ -87,6 +87,7 @@ struct source_links {
 	uint64_t host_zero; /* CLOCK_MONOTONIC ns at guest time 0 */
 };
 
+/* What a replica's devices say to an entry of the inbox. */
 enum device_input_fit source_fit(const struct source_links *links, const struct inbox_entry *entry);
 
 /* Whether the supervisor has something to say to this replica. */

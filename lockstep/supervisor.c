@@ -164,13 +164,39 @@ static result take_event(struct supervisor *supervisor, const struct epoll_event
 	return OK;
 }
 
+/* What devices ask for before any vote, and what is there for them. */
+static void serve_devices(struct supervisor *supervisor)
+{
+	const struct backends_client client = {
+		.control = supervisor->members[supervisor->leader].area.control,
+		.index = supervisor->leader,
+		.epoch = supervisor->epoch,
+		.page = supervisor->page,
+		.kept = supervisor->inbox_taken,
+	};
+	bool behind;
+
+	if (backends_exchange(supervisor->backends, &client))
+		futex_signal(&supervisor->page->sequence);
+	behind = backends_behind(supervisor->backends);
+	if (supervisor->backends_behind && !behind)
+		verdict_tell(supervisor);
+	supervisor->backends_behind = behind;
+}
+
+/* Whether something that the machine let out has not got where it belongs. */
+static bool must_deliver(const struct supervisor *supervisor)
+{
+	return console_must_deliver(&supervisor->console) || backends_busy(supervisor->backends);
+}
+
 /* Until the guest has ended and its last output is taken. */
 static result supervise(struct supervisor *supervisor)
 {
 	enum { READY_MAX = 16 };
 	struct epoll_event events[READY_MAX];
 
-	while (!supervisor->over || console_must_deliver(&supervisor->console)) {
+	while (!supervisor->over || must_deliver(supervisor)) {
 		arrange_console(supervisor);
 		bool ready = supervisor->input_always && supervisor->console.input_fd >= 0 &&
 			     input_room(supervisor) > 0;
@@ -189,6 +215,7 @@ static result supervise(struct supervisor *supervisor)
 		TRY(verdict_judge(supervisor));
 		if (!supervisor->over)
 			TRY(repair_continue(supervisor));
+		serve_devices(supervisor);
 		if (supervisor->over)
 			TRY(console_flush(&supervisor->console));
 	}
@@ -349,7 +376,10 @@ static result set_up(struct supervisor *supervisor)
 	TRY(digest_create(&supervisor->digests, supervisor->config.digest_key));
 	TRY(console_open(&supervisor->console, supervisor->options->console));
 	supervisor->console_open = true;
-	TRY(commit_create(&supervisor->commit, &supervisor->console, &supervisor->digests));
+	TRY(backends_open(&supervisor->backends, &supervisor->options->devices));
+	poll_fd(supervisor, EPOLL_CTL_ADD, backends_fd(supervisor->backends), EPOLLIN);
+	supervisor->config.pci_count = (uint32_t)backends_describe(supervisor->backends, supervisor->config.pci);
+	TRY(commit_create(&supervisor->commit, &supervisor->console, supervisor->backends, &supervisor->digests));
 	TRY(make_page(supervisor));
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		TRY(member_create(&supervisor->members[i], i, supervisor->options->memory));
@@ -412,6 +442,7 @@ static result write_statistics(struct supervisor *supervisor)
 	supervisor->tally.positions = supervisor->agreed_position;
 	supervisor->tally.console_bytes = supervisor->commit.console_bytes;
 	supervisor->tally.latency = &supervisor->commit.latency;
+	supervisor->tally.devices = backends_statistics(supervisor->backends);
 	return tally_write(&supervisor->tally, supervisor->members, supervisor->replicas, supervisor->leader,
 			   supervisor->options->statistics);
 }
@@ -424,6 +455,7 @@ static void tear_down(struct supervisor *supervisor)
 		fd_unmap(supervisor->page, sizeof(*supervisor->page));
 	record_close(supervisor->record);
 	commit_destroy(&supervisor->commit);
+	backends_close(supervisor->backends);
 	cores_close(&supervisor->cores);
 	digest_destroy(&supervisor->digests);
 	tally_destroy(&supervisor->tally);

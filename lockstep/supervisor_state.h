@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "devices/host/console.h"
+#include "lockstep/backends.h"
 #include "lockstep/commit.h"
 #include "lockstep/control.h"
 #include "lockstep/cores.h"
@@ -68,6 +69,8 @@ struct supervisor {
 	bool input_polled; /* key presses are waited for by epoll */
 	bool input_always; /* input is a file: always ready */
 	bool output_polled;
+	struct backends *backends;
+	bool backends_behind; /* when they were looked at last */
 	struct digest_context digests;
 	struct commit commit;
 	struct tally tally;
@@ -94,6 +97,7 @@ struct supervisor {
 	uint64_t verdicts;
 	uint64_t agreed_position;
 	uint64_t buttons_taken;
+	uint64_t inbox_taken;     /* bytes, likewise */
 	uint64_t console_taken;   /* key presses that the guest took, by the last verdict */
 	uint64_t waiting_since;   /* since when a vote waits for ballots, 0: none does */
 	uint64_t begin_ns;

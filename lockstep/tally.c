@@ -27,6 +27,7 @@ result tally_create(struct tally *tally)
 void tally_destroy(struct tally *tally)
 {
 	json_decref(tally->differences);
+	json_decref(tally->devices);
 	json_decref(tally->retired);
 	json_decref(tally->faults);
 	json_decref(tally->events);
@@ -218,6 +219,8 @@ static json_t *machine_json(const struct tally *tally, const struct member *memb
 	(void)json_object_set_new(object, "ram_check", check);
 	(void)json_object_set_new(object, "replica", list);
 	(void)json_object_set(object, "differences", tally->differences);
+	if (tally->devices)
+		(void)json_object_set(object, "devices", tally->devices);
 	(void)json_object_set(object, "retired", tally->retired);
 	put(object, "repairs", tally->repairs);
 	put(object, "failovers", tally->failovers);

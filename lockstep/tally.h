@@ -30,6 +30,7 @@ struct tally {
 	const struct histogram *latency;
 	const char *end;        /* how the machine ended */
 	json_t *differences;    /* array */
+	json_t *devices;        /* array: what each did, or NULL */
 	json_t *retired;        /* array */
 	json_t *faults;         /* array: what went wrong, when, and when it was right again */
 	json_t *events;         /* array: the last TALLY_EVENTS_MAX */

@@ -140,6 +140,27 @@ static void get_image(struct bytes_reader *reader, struct tape_file_image *image
 	bytes_get(reader, image->hash, sizeof(image->hash));
 }
 
+static void put_device(struct bytes_writer *out, const struct board_pci_device *device)
+{
+	bytes_put_u32(out, (uint32_t)device->kind);
+	bytes_put_u32(out, device->read_only);
+	bytes_put_u64(out, device->disk_size);
+	bytes_put(out, device->serial, sizeof(device->serial));
+	bytes_put(out, device->mac, sizeof(device->mac));
+}
+
+static bool get_device(struct bytes_reader *reader, struct board_pci_device *device)
+{
+	const uint32_t kind = bytes_get_u32(reader);
+	const uint32_t read_only = bytes_get_u32(reader);
+
+	*device = (struct board_pci_device){ .kind = (enum board_pci_kind)kind, .read_only = read_only != 0 };
+	device->disk_size = bytes_get_u64(reader);
+	bytes_get(reader, device->serial, sizeof(device->serial));
+	bytes_get(reader, device->mac, sizeof(device->mac));
+	return kind >= BOARD_PCI_DISK && kind <= BOARD_PCI_CONSOLE && read_only <= 1;
+}
+
 void tape_file_save_machine(const struct tape_file_machine *machine, struct bytes_writer *out)
 {
 	put_text(out, machine->version);
@@ -153,11 +174,15 @@ void tape_file_save_machine(const struct tape_file_machine *machine, struct byte
 	put_image(out, &machine->kernel);
 	put_image(out, &machine->initrd);
 	put_text(out, machine->command_line);
+	bytes_put_u32(out, machine->pci_count);
+	for (size_t i = 0; i < machine->pci_count; i++)
+		put_device(out, &machine->pci[i]);
 }
 
 result tape_file_load_machine(struct tape_file_machine *machine, const uint8_t *data, size_t size)
 {
 	struct bytes_reader reader = bytes_reader_over(data, size);
+	bool devices = true;
 
 	get_text(&reader, machine->version, sizeof(machine->version));
 	machine->recorded = (int64_t)bytes_get_u64(&reader);
@@ -170,10 +195,14 @@ result tape_file_load_machine(struct tape_file_machine *machine, const uint8_t *
 	get_image(&reader, &machine->kernel);
 	get_image(&reader, &machine->initrd);
 	get_text(&reader, machine->command_line, sizeof(machine->command_line));
+	machine->pci_count = bytes_get_u32(&reader);
+	devices = machine->pci_count <= BOARD_PCI_MAX;
+	for (size_t i = 0; devices && i < machine->pci_count; i++)
+		devices = get_device(&reader, &machine->pci[i]);
 	return finish(&reader,
 		      machine->replicas >= 1 && machine->replicas <= VOTE_REPLICAS_MAX &&
 			      (machine->kind == BOOT_LINUX || machine->kind == BOOT_PAYLOAD) &&
-			      !failed(ram_check_size(machine->memory)) && machine->kernel.path[0],
+			      !failed(ram_check_size(machine->memory)) && machine->kernel.path[0] && devices,
 		      "description of a machine");
 }
 

@@ -71,6 +71,8 @@ struct tape_file_machine {
 	struct tape_file_image kernel;
 	struct tape_file_image initrd;
 	char command_line[BOOT_COMMAND_LINE_MAX]; /* the user's part */
+	uint32_t pci_count;
+	struct board_pci_device pci[BOARD_PCI_MAX];
 };
 
 /* What was voted, and where the guest was: members as in struct vote_record and struct cpu_state. */

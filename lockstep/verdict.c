@@ -284,6 +284,7 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 	supervisor->waiting_since = 0;
 	supervisor->agreed_position = record->position;
 	supervisor->console_taken = record->console_taken;
+	supervisor->inbox_taken = record->inbox_taken;
 	if (record->end != END_RUNNING) {
 		/* Everybody stays at this vote, so that memory can be compared. */
 		supervisor->over = true;

@@ -7,6 +7,7 @@
 
 #include "base/futex.h"
 #include "devices/host/console.h"
+#include "manage/device_options.h"
 #include "manage/places.h"
 
 #define DEFAULT_MEMORY (256ull << 20)
@@ -41,6 +42,8 @@ enum option_id {
 	OPTION_PREEMPT_BUDGET,
 	OPTION_MAX_SEGMENT,
 	OPTION_CONSOLE,
+	OPTION_DISK,
+	OPTION_RNG,
 	OPTION_STATS,
 	OPTION_RECORD,
 	OPTION_NAME,
@@ -67,6 +70,8 @@ static const struct option long_options[] = {
 	{ "preempt-budget", required_argument, NULL, OPTION_PREEMPT_BUDGET },
 	{ "max-segment", required_argument, NULL, OPTION_MAX_SEGMENT },
 	{ "console", required_argument, NULL, OPTION_CONSOLE },
+	{ "disk", required_argument, NULL, OPTION_DISK },
+	{ "rng", no_argument, NULL, OPTION_RNG },
 	{ "stats", required_argument, NULL, OPTION_STATS },
 	{ "record", required_argument, NULL, OPTION_RECORD },
 	{ "name", required_argument, NULL, OPTION_NAME },
@@ -103,6 +108,10 @@ const char *options_help(void)
 	       "  --core-faults NUMBER     a core that loses so many votes in an hour is left, 0: never (default: 3)\n"
 	       "  --reports FOLDER         where a report is left when the machine is stopped (default: .)\n"
 	       "  --console WHERE          stdio, pty or file:PATH (default: stdio; Ctrl-A x ends tercet)\n"
+	       "  --disk FILE[,readonly][,serial=TEXT]\n"
+	       "                           a disk: a raw image or a block device (at most 8\n"
+	       "                           devices, on the guest's PCI bus in this order)\n"
+	       "  --rng                    a device that gives the guest the host's random numbers\n"
 	       "  --stats FILE             write statistics as JSON when the run ends\n"
 	       "  --record FILE            write down what happens to the machine, for `tercet replay`\n"
 	       "  --name NAME              the machine's name, for `tercet status NAME` (default: tercet)\n"
@@ -316,6 +325,10 @@ static result take_option(int id, const char *value, struct machine_options *opt
 	case OPTION_CONSOLE:
 		options->console = value;
 		return console_check(value);
+	case OPTION_DISK:
+		return device_options_disk(&options->devices, value);
+	case OPTION_RNG:
+		return device_options_rng(&options->devices);
 	case OPTION_STATS:
 		options->statistics = value;
 		return OK;

@@ -87,7 +87,9 @@ void supervised_make(struct supervised *supervised, unsigned count)
 	supervisor->console = (struct console){ .input_fd = -1, .output_fd = -1, .keeper_fd = -1 };
 	must_succeed(tally_create(&supervisor->tally));
 	must_succeed(digest_create(&supervisor->digests, supervisor->config.digest_key));
-	must_succeed(commit_create(&supervisor->commit, &supervisor->console, &supervisor->digests));
+	must_succeed(backends_open(&supervisor->backends, &supervised->options.devices));
+	must_succeed(commit_create(&supervisor->commit, &supervisor->console, supervisor->backends,
+				   &supervisor->digests));
 	must_succeed(cores_open_on(&supervisor->cores, &policy, count, places, ARRAY_SIZE(places)));
 	must_succeed(fd_sealed_memory(&supervisor->page_fd, "page", sizeof(*supervisor->page)));
 	must_succeed(supervisor_page_map(&supervisor->page, supervisor->page_fd, true));
@@ -108,6 +110,7 @@ void supervised_destroy(struct supervised *supervised)
 	}
 	fd_unmap(supervisor->page, sizeof(*supervisor->page));
 	commit_destroy(&supervisor->commit);
+	backends_close(supervisor->backends);
 	cores_close(&supervisor->cores);
 	digest_destroy(&supervisor->digests);
 	tally_destroy(&supervisor->tally);

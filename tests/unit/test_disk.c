@@ -17,7 +17,7 @@
 
 enum { SIZE = 1 << 20, SECTORS = SIZE / DISK_SECTOR };
 
-static char path[] = "/tmp/tercet-test-disk.XXXXXX";
+static char path[] = "/tmp/test-disk.XXXXXX";
 static int file = -1, bell = -1;
 static struct disk *disk;
 

@@ -143,7 +143,7 @@ static const struct damage {
 	unsigned offset, width;
 	uint32_t value;
 } damages[] = {
-	{ 0, 2, 0 },      { 0, 2, 2 },
+	{ 0, 2, 0 },      { 0, 2, OUTPUT_VCONSOLE + 1 },
 	{ 0, 2, 0x0101 }, { 2, 2, 1 },
 	{ 2, 2, 0x8000 }, { 4, 4, 0 },
 	{ 4, 4, 6 }, /* longer than what there is */
