@@ -125,6 +125,7 @@ struct replica_statistics {
 	uint64_t hunts[4];        /* for stops of a leader's, by enum hunt_end */
 	uint64_t hunt_ns;         /* host time near the stops */
 	uint64_t hunt_visits;     /* of the instruction at which the stop was */
+	uint64_t hunt_executed;   /* instructions in place, where visits come too often */
 	uint64_t hunt_visits_max; /* in one hunt */
 	uint64_t hunt_doubles;    /* of them, those with the stop's registers and other memory */
 	uint64_t injected;       /* faults committed on purpose */

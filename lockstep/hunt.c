@@ -10,9 +10,12 @@
 #include "vmm/instruction.h"
 #include "vmm/machine_stop.h"
 
-/* So much of the leader's way, in percent, is run without looking for the place; a short way is looked at whole. */
-enum { BLIND_PERCENT = 50 };
+/* So much of the leader's way, in percent, is run without looking for the place; a short way is looked at whole. What is
+ * executed in place is dear, and no visit of it is missed. */
+enum { BLIND_PERCENT = 50, BLIND_IN_PLACE_PERCENT = 75 };
 #define BLIND_MIN_NS (2 * NS_PER_MS)
+/* Instructions that are executed in place between two looks at what the supervisor wants. */
+enum { STRETCH = 1 << 20 };
 /* Where the stop's code is not in memory yet, it is looked for so often. */
 #define CODE_LOOK_NS (50 * NS_PER_US)
 /* The leader goes on for so long, at most, after its run time was read: see preempt.c. */
@@ -27,6 +30,7 @@ struct hunt {
 	const struct stop_point *stop;
 	struct run_meter meter; /* of all the time since the segment began */
 	uint64_t visits;
+	uint64_t executed; /* instructions in place */
 	bool over;
 	enum hunt_end end;
 };
@@ -187,6 +191,93 @@ static result search(struct hunt *hunt)
 	return OK;
 }
 
+/* --- in place --- */
+
+/* The guest's state, if it can be taken over here; else the guest goes on a little. */
+static result take_over(struct hunt *hunt, struct cpu_state *state)
+{
+	bool allowed = false;
+
+	while (!hunt->over && !allowed) {
+		TRY(machine_stop_allowed(&hunt->replica->machine, state, &allowed));
+		if (!allowed)
+			TRY(run_blind(hunt, CODE_LOOK_NS));
+	}
+	return OK;
+}
+
+/* The vCPU gets the state back, and executes what is not executed here. */
+static result step_aside(struct hunt *hunt, struct cpu_state *state)
+{
+	enum machine_stop stop;
+
+	TRY(machine_import(&hunt->replica->machine, state, false));
+	TRY(breakpoints_step(breakpoints_of(hunt), state, &stop));
+	if (stop == MACHINE_EXITED)
+		finish(hunt, HUNT_EXITED);
+	else if (stop == MACHINE_INTERRUPTED)
+		TRY(obey(hunt));
+	return hunt->over ? OK : machine_export(&hunt->replica->machine, state);
+}
+
+/* The registers are right: whether all the rest is. */
+static result compare_in_place(struct hunt *hunt, const struct cpu_state *state, bool *equal)
+{
+	struct replica *replica = hunt->replica;
+	struct digest ram;
+
+	hunt->visits++;
+	*equal = memcmp(state, &hunt->stop->cpu, sizeof(*state)) == 0;
+	if (!*equal)
+		return OK;
+	TRY(ballot_box_memory(&replica->box, &ram));
+	*equal = memcmp(&ram, &hunt->stop->ram, sizeof(ram)) == 0;
+	if (!*equal) {
+		replica_statistics_of(replica)->hunt_doubles++;
+		return OK;
+	}
+	TRY(machine_import(&replica->machine, state, false));
+	machine_stop_book(&replica->machine, state);
+	finish(hunt, HUNT_FOUND);
+	return OK;
+}
+
+/* Instruction by instruction, where the place is met too often to stop the vCPU at each visit. */
+static result search_in_place(struct hunt *hunt)
+{
+	struct replica *replica = hunt->replica;
+	struct native_target target = { .rip = hunt->stop->cpu.rip, .at_once = true };
+	struct cpu_state state;
+
+	memcpy(target.gpr, hunt->stop->cpu.gpr, sizeof(target.gpr));
+	TRY(take_over(hunt, &state));
+	while (!hunt->over) {
+		struct native_outcome outcome;
+		bool equal = false;
+
+		native_step_run(replica->preempt.native, &state, &target, STRETCH, &outcome);
+		hunt->executed += outcome.executed;
+		target.at_once = outcome.end != NATIVE_FOUND;
+		if (outcome.end == NATIVE_FOUND)
+			TRY(compare_in_place(hunt, &state, &equal));
+		else if (outcome.end == NATIVE_STOPPED)
+			TRY(step_aside(hunt, &state));
+		if (hunt->over)
+			break;
+		attend_beat(replica);
+		if (run_meter_read(&hunt->meter) > hunt->stop->run_ns + LOST_NS) {
+			TRY(machine_import(&replica->machine, &state, false));
+			finish(hunt, HUNT_LOST);
+		} else if (attend_called(replica)) {
+			TRY(machine_import(&replica->machine, &state, false));
+			TRY(obey(hunt));
+			if (!hunt->over)
+				TRY(take_over(hunt, &state));
+		}
+	}
+	return OK;
+}
+
 static void book(const struct hunt *hunt, uint64_t begin)
 {
 	struct replica_statistics *statistics = replica_statistics_of(hunt->replica);
@@ -194,6 +285,7 @@ static void book(const struct hunt *hunt, uint64_t begin)
 	statistics->hunt_ns += clock_monotonic_ns() - begin;
 	statistics->hunts[hunt->end]++;
 	statistics->hunt_visits += hunt->visits;
+	statistics->hunt_executed += hunt->executed;
 	if (hunt->visits > statistics->hunt_visits_max)
 		statistics->hunt_visits_max = hunt->visits;
 	if (hunt->end != HUNT_FOUND)
@@ -214,10 +306,11 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 
 	run_meter_start(&hunt.meter, 0);
 	if (wanted.run_ns > BLIND_MIN_NS)
-		r = run_blind(&hunt, wanted.run_ns / 100 * BLIND_PERCENT);
+		r = run_blind(&hunt, wanted.run_ns / 100 *
+					     (wanted.recurs_ns > 0 ? BLIND_PERCENT : BLIND_IN_PLACE_PERCENT));
 	begin = clock_monotonic_ns();
 	if (!failed(r))
-		r = search(&hunt);
+		r = wanted.recurs_ns > 0 ? search(&hunt) : search_in_place(&hunt);
 	breakpoints_lift(breakpoints_of(&hunt));
 	alarm_clear(&replica->preempt.alarm);
 	book(&hunt, begin);

