@@ -14,6 +14,9 @@
  * executed in place is dear, and no visit of it is missed. */
 enum { BLIND_PERCENT = 50, BLIND_IN_PLACE_PERCENT = 75 };
 #define BLIND_MIN_NS (2 * NS_PER_MS)
+/* Before a state is taken over the vCPU runs for so long at least: the exit at hand is complete then, and what this KVM
+ * drops of a state on the way into a guest is dropped, as it was in the leader. See PREEMPT_MIN_NS. */
+#define ENTER_NS (100 * NS_PER_US)
 /* Instructions that are executed in place between two looks at what the supervisor wants. */
 enum { STRETCH = 1 << 20 };
 /* Where the stop's code is not in memory yet, it is looked for so often. */
@@ -296,18 +299,24 @@ static void book(const struct hunt *hunt, uint64_t begin)
 			  (unsigned long long)hunt->stop->recurs_ns / 1000);
 }
 
+/* How long nobody looks. */
+static uint64_t blind_ns(const struct stop_point *stop)
+{
+	if (stop->recurs_ns > 0)
+		return stop->run_ns > BLIND_MIN_NS ? stop->run_ns / 100 * BLIND_PERCENT : 0;
+	return stop->run_ns > BLIND_MIN_NS ? stop->run_ns / 100 * BLIND_IN_PLACE_PERCENT : ENTER_NS;
+}
+
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)
 {
 	/* A copy: what it was read from is the source's, which may change. */
 	const struct stop_point wanted = *stop;
 	struct hunt hunt = { .replica = replica, .stop = &wanted };
 	uint64_t begin;
-	result r = OK;
+	result r;
 
 	run_meter_start(&hunt.meter, 0);
-	if (wanted.run_ns > BLIND_MIN_NS)
-		r = run_blind(&hunt, wanted.run_ns / 100 *
-					     (wanted.recurs_ns > 0 ? BLIND_PERCENT : BLIND_IN_PLACE_PERCENT));
+	r = run_blind(&hunt, blind_ns(&wanted));
 	begin = clock_monotonic_ns();
 	if (!failed(r))
 		r = wanted.recurs_ns > 0 ? search(&hunt) : search_in_place(&hunt);

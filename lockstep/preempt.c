@@ -38,6 +38,8 @@ enum { DENSE_VISITS = 4 };
 #define FORGET_NS NS_PER_S
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
 enum { PLACES_TRIED = 16 };
+/* Nearer to the segment's beginning followers could pass a stop while they come into their guest. */
+#define PREEMPT_MIN_NS (500 * NS_PER_US)
 /* An interrupt that is due for longer counts as late. */
 #define LATE_NS (10 * NS_PER_MS)
 
@@ -547,7 +549,7 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	struct preempt *preempt = &replica->preempt;
 	uint64_t now = clock_monotonic_ns();
 	enum source_need need;
-	uint64_t next;
+	uint64_t next, ran;
 
 	*ended = false;
 	if (!preempt->works || alarm_pending(&preempt->alarm, now))
@@ -568,10 +570,15 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 		alarm_set(&preempt->alarm, next > now + RETRY_NS ? next : now + RETRY_NS);
 		return OK;
 	}
+	ran = run_meter_read(&preempt->meter);
+	if (ran < PREEMPT_MIN_NS) {
+		alarm_set(&preempt->alarm, now + (PREEMPT_MIN_NS - ran));
+		return OK;
+	}
 	if (!affordable(replica, now)) {
 		alarm_set(&preempt->alarm, now + BUDGET_LOOK_NS);
 		return OK;
 	}
 	replica_statistics_of(replica)->late_ticks += need == SOURCE_NEEDS_INPUT && late(replica, view, now);
-	return stop_somewhere(replica, run_meter_read(&preempt->meter), ended);
+	return stop_somewhere(replica, ran, ended);
 }

@@ -225,10 +225,13 @@ START_TEST(not_there)
 	ck_assert(preempted(leader));
 	struct stop_point stop = read_stop(follower);
 
-	if (_i == 0)
+	if (_i == 0) {
 		stop.cpu.gpr[GPR_RBX] ^= 1ull << 40;
-	else
+	} else {
+		/* Breakpoints are planted on this code; what is executed in place has it in the digest of memory. */
 		stop.code[0] ^= 1;
+		stop.recurs_ns = NS_PER_MS;
+	}
 	ck_assert_int_eq(hunt(follower, &stop), HUNT_EXITED);
 	ck_assert_uint_eq(follower->own.control->statistics.hunts[HUNT_EXITED], 1);
 	must_have_code(follower, ending_begin, ending_end);
