@@ -5,18 +5,26 @@
 
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/aim.h"
 #include "lockstep/attend.h"
 #include "lockstep/replica_state.h"
+#include "lockstep/run_meter.h"
 #include "vmm/instruction.h"
 #include "vmm/machine_stop.h"
 
-/* So much of the leader's way, in percent, is run without looking for the place; a short way is looked at whole. What is
- * executed in place is dear, and no visit of it is missed. */
-enum { BLIND_PERCENT = 50, BLIND_IN_PLACE_PERCENT = 75 };
+/* So much of the leader's way, in percent, is run without looking for the place; a short way is looked at whole. */
+enum { BLIND_PERCENT = 50 };
 #define BLIND_MIN_NS (2 * NS_PER_MS)
-/* Before a state is taken over the vCPU runs for so long at least: the exit at hand is complete then, and what this KVM
- * drops of a state on the way into a guest is dropped, as it was in the leader. See PREEMPT_MIN_NS. */
+/* Before a state is taken over the vCPU runs for so long at least: the exit at hand is complete then, and what this
+ * KVM drops of a state on the way into a guest is dropped, as it was in the leader. See PREEMPT_MIN_NS. */
 #define ENTER_NS (100 * NS_PER_US)
+/* Visits, and more so what is executed in place, are dear, so the guest is brought nearer by what its registers say,
+ * half of what remains at a time. Samples that are nearer to each other say little about its speed, */
+#define SAMPLE_APART_NS (150 * NS_PER_US)
+/* and where the place does not come for so long the guest is elsewhere. */
+#define SAMPLE_NS (500 * NS_PER_US)
+/* Nearer than so many visits it pays to look at each. */
+enum { NEAR_VISITS = 4 };
 /* Instructions that are executed in place between two looks at what the supervisor wants. */
 enum { STRETCH = 1 << 20 };
 /* Where the stop's code is not in memory yet, it is looked for so often. */
@@ -25,13 +33,14 @@ enum { STRETCH = 1 << 20 };
 #define SETTLE_NS (50 * NS_PER_MS)
 /* Met so many times as often as can be until there, and this, the stop must have been passed. */
 enum { LOST_TIMES = 4, LOST_VISITS = 1000 };
-/* Nobody looks for longer. */
-#define LOST_NS (20 * NS_PER_S)
+/* Nobody looks for longer: the supervisor waits for a ballot for some watchdog's times only (watch.c). */
+#define LOST_NS (3 * NS_PER_S)
 
 struct hunt {
 	struct replica *replica;
 	const struct stop_point *stop;
 	struct run_meter meter; /* of all the time since the segment began */
+	uint64_t blind_ns;      /* of it, without breakpoints */
 	uint64_t visits;
 	uint64_t executed; /* instructions in place */
 	bool over;
@@ -83,6 +92,7 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 			TRY(obey(hunt));
 		ran = run_meter_read(&meter);
 	}
+	hunt->blind_ns += ran;
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
@@ -194,6 +204,74 @@ static result search(struct hunt *hunt)
 	return OK;
 }
 
+/* --- nearer, by registers --- */
+
+static uint64_t max_of(uint64_t one, uint64_t other)
+{
+	return one > other ? one : other;
+}
+
+/* Goes on to the next visit of the place, if it is near, and takes the registers there, where they mean the same each
+ * time. */
+static result sample(struct hunt *hunt, struct aim *aim, bool *taken)
+{
+	struct breakpoints *breakpoints = breakpoints_of(hunt);
+	const struct breakpoint place = {
+		.linear = instruction_pointer(&hunt->stop->cpu),
+		.physical = hunt->stop->code_at,
+	};
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	/* What the guest runs meanwhile is a part of its way, too. */
+	const uint64_t part = hunt->stop->run_ns / 100 * BLIND_PERCENT / (2 * AIM_SAMPLES);
+	const uint64_t patience = part < SAMPLE_NS ? part : max_of(SAMPLE_NS, 2 * hunt->stop->recurs_ns);
+	struct run_meter meter;
+	bool planted = false;
+
+	*taken = false;
+	if (hunt->over || !code_is_there(hunt))
+		return OK;
+	TRY(breakpoints_plant(breakpoints, &place, 1, &planted));
+	run_meter_start(&meter, 0);
+	while (planted && !hunt->over && stop == MACHINE_INTERRUPTED && run_meter_read(&meter) < patience) {
+		alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + patience);
+		TRY(machine_run(&hunt->replica->machine, &stop));
+		if (stop == MACHINE_EXITED)
+			finish(hunt, HUNT_EXITED);
+		else if (stop == MACHINE_INTERRUPTED)
+			TRY(obey(hunt));
+		planted = breakpoints->count > 0;
+	}
+	/* Where it has the stop's registers it stays. */
+	*taken = stop == MACHINE_BREAKPOINT &&
+		 memcmp(breakpoints->here.gpr, hunt->stop->cpu.gpr, sizeof(hunt->stop->cpu.gpr)) != 0;
+	if (*taken)
+		aim_add(aim, hunt->blind_ns, breakpoints->here.gpr);
+	breakpoints_lift(breakpoints);
+	return OK;
+}
+
+/* Half of the leader's way, with looks at the registers if it is long, and then by these as near as they lead. */
+static result come_near(struct hunt *hunt)
+{
+	const struct stop_point *stop = hunt->stop;
+	const uint64_t least = max_of(SAMPLE_APART_NS, NEAR_VISITS * stop->recurs_ns);
+	struct aim aim = { .count = 0 };
+	uint64_t blind = stop->run_ns / 100 * BLIND_PERCENT, apart = blind / AIM_SAMPLES, remaining;
+	bool taken = false;
+
+	if (apart < least)
+		return run_blind(hunt, stop->recurs_ns > 0 && stop->run_ns > BLIND_MIN_NS ? blind : ENTER_NS);
+	do {
+		TRY(run_blind(hunt, apart));
+		TRY(sample(hunt, &aim, &taken));
+	} while (taken && aim.count < AIM_SAMPLES && run_meter_read(&hunt->meter) < blind);
+	while (taken && aim_remaining(&aim, hunt->stop->cpu.gpr, &remaining) && remaining > least) {
+		TRY(run_blind(hunt, remaining / 2));
+		TRY(sample(hunt, &aim, &taken));
+	}
+	return OK;
+}
+
 /* --- in place --- */
 
 /* The guest's state, if it can be taken over here; else the guest goes on a little. */
@@ -281,11 +359,19 @@ static result search_in_place(struct hunt *hunt)
 	return OK;
 }
 
-static void book(const struct hunt *hunt, uint64_t begin)
+/* What is beyond the leader's way was spent on looking. */
+static uint64_t spent_ns(const struct hunt *hunt)
+{
+	uint64_t ran = run_meter_read(&hunt->meter);
+
+	return ran > hunt->stop->run_ns ? ran - hunt->stop->run_ns : 0;
+}
+
+static void book(const struct hunt *hunt)
 {
 	struct replica_statistics *statistics = replica_statistics_of(hunt->replica);
 
-	statistics->hunt_ns += clock_monotonic_ns() - begin;
+	statistics->hunt_ns += spent_ns(hunt);
 	statistics->hunts[hunt->end]++;
 	statistics->hunt_visits += hunt->visits;
 	statistics->hunt_executed += hunt->executed;
@@ -299,30 +385,20 @@ static void book(const struct hunt *hunt, uint64_t begin)
 			  (unsigned long long)hunt->stop->recurs_ns / 1000);
 }
 
-/* How long nobody looks. */
-static uint64_t blind_ns(const struct stop_point *stop)
-{
-	if (stop->recurs_ns > 0)
-		return stop->run_ns > BLIND_MIN_NS ? stop->run_ns / 100 * BLIND_PERCENT : 0;
-	return stop->run_ns > BLIND_MIN_NS ? stop->run_ns / 100 * BLIND_IN_PLACE_PERCENT : ENTER_NS;
-}
-
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)
 {
 	/* A copy: what it was read from is the source's, which may change. */
 	const struct stop_point wanted = *stop;
 	struct hunt hunt = { .replica = replica, .stop = &wanted };
-	uint64_t begin;
 	result r;
 
 	run_meter_start(&hunt.meter, 0);
-	r = run_blind(&hunt, blind_ns(&wanted));
-	begin = clock_monotonic_ns();
+	r = come_near(&hunt);
 	if (!failed(r))
 		r = wanted.recurs_ns > 0 ? search(&hunt) : search_in_place(&hunt);
 	breakpoints_lift(breakpoints_of(&hunt));
 	alarm_clear(&replica->preempt.alarm);
-	book(&hunt, begin);
+	book(&hunt);
 	*end = hunt.end;
 	return r;
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "lockstep/attend.h"
 #include "lockstep/replica_state.h"
+#include "lockstep/run_meter.h"
 #include "vmm/instruction.h"
 #include "vmm/machine_stop.h"
 #include "vmm/page_walk.h"
@@ -18,26 +19,26 @@
 /* An alarm comes late by so much at most, as a rule. */
 #define KICK_NS (100 * NS_PER_US)
 #define BUDGET_LOOK_NS (10 * NS_PER_MS)
-/* So much of the budget can be saved up, as a time to which it applies. */
-#define CREDIT_TIME_NS NS_PER_S
 /* To find a place that it seldom comes to, the guest is followed for as long as it has run, within these. */
 #define SETTLE_MIN_NS NS_PER_MS
 #define SETTLE_MAX_NS (20 * NS_PER_MS)
 /*
  * A follower looks at each visit of the stop's place in about half of the guest's way there; a visit takes two steps,
  * onto the place and past it. A place where that takes a small part of the way, or a short time, is good; one where it
- * takes longer than so many ways is worse than one that is found by other means.
+ * takes longer than so many ways, or for so long, is worse than one that is found by other means.
  */
 enum { GOOD_PART = 16, BAD_WAYS = 2 };
 #define GOOD_NS NS_PER_MS
+#define BAD_NS (500 * NS_PER_MS)
 /* A place that is met so often, and is not good, is left alone. */
 enum { DENSE_VISITS = 4 };
-/* Where none is good the guest is left alone for so long, */
+/* Where none is good the guest is left alone for so long. */
 #define NOWHERE_NS (10 * NS_PER_MS)
-/* and what was found to be no good is tried again after this time. */
-#define FORGET_NS NS_PER_S
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
 enum { PLACES_TRIED = 16 };
+/* Followers execute half of so long a way in place, which takes them some thirty times as long. A longer one is short
+ * for them where registers show the way. */
+#define IN_PLACE_MAX_NS (40 * NS_PER_MS)
 /* Nearer to the segment's beginning followers could pass a stop while they come into their guest. */
 #define PREEMPT_MIN_NS (500 * NS_PER_US)
 /* An interrupt that is due for longer counts as late. */
@@ -67,7 +68,7 @@ result preempt_create(struct replica *replica)
 	enum breakpoint_backend backend;
 	result r;
 
-	preempt->credit_at = clock_monotonic_ns();
+	budget_begin(&preempt->budget, clock_monotonic_ns());
 	if (replica->config.preempt_grace == 0)
 		return OK;
 	TRY(alarm_create(&preempt->alarm));
@@ -109,17 +110,47 @@ void preempt_enter(struct replica *replica, uint64_t now)
 		alarm_set(&preempt->alarm, now + replica->config.preempt_grace);
 }
 
-/* Whether this is the first time in this segment that the guest is taken out: only from here on it is measured how long
- * it runs. What it ran before is left out, so that followers, who go half of this way blindly, never pass the stop. */
+/* The guest goes on until the alarm goes off at host time `at`. */
+static void go_until(struct preempt *preempt, uint64_t at)
+{
+	preempt->entered_at = clock_monotonic_ns();
+	preempt->entered_cpu = run_meter_cpu();
+	alarm_set(&preempt->alarm, at);
+}
+
+/*
+ * What the guest has run since it went on, at least. An alarm that finds the thread at work for longer than it was set
+ * for comes late because this host's own host was elsewhere: nobody knows how much of that time the guest was.
+ */
+static uint64_t ran_since(const struct preempt *preempt)
+{
+	uint64_t spent = run_meter_cpu() - preempt->entered_cpu;
+	uint64_t most = preempt->alarm.at > preempt->entered_at ? preempt->alarm.at - preempt->entered_at : 0;
+
+	return spent > KICK_NS && spent <= most + KICK_NS ? spent - KICK_NS : 0;
+}
+
+/* Books how long the guest has run. Whether this is the first time in this segment that it is taken out: what it ran
+ * before is left out, so that followers, who go half of this way blindly, never pass the stop. */
 static bool begins_to_measure(struct replica *replica)
 {
 	struct preempt *preempt = &replica->preempt;
+	struct cpu_state state;
+	bool begins = preempt->metered != replica->machine.position + 1;
 
-	if (preempt->metered == replica->machine.position + 1)
-		return false;
-	run_meter_start(&preempt->meter, 0);
-	preempt->metered = replica->machine.position + 1;
-	return true;
+	if (begins) {
+		preempt->metered = replica->machine.position + 1;
+		preempt->ran = 0;
+		preempt->aim.count = 0;
+		aim_way_begin(&preempt->way);
+	} else {
+		preempt->ran += ran_since(preempt);
+	}
+	kvm_vcpu_peek(&replica->machine.vcpu, &state);
+	/* By the whole time, however much of it was the guest's: it is compared with itself alone. */
+	aim_add(&preempt->aim, run_meter_cpu(), state.gpr);
+	aim_way_add(&preempt->way, run_meter_cpu(), state.gpr);
+	return begins;
 }
 
 /* --- the budget --- */
@@ -137,21 +168,14 @@ static uint64_t cost_so_far(const struct replica *replica)
 	return replica->preempt.spent_ns + hunting;
 }
 
-static bool affordable(struct replica *replica, uint64_t now)
+/* Whether all followers have come out of the last stop: what that cost them is not known before. */
+static bool stop_is_found(const struct replica *replica)
 {
-	struct preempt *preempt = &replica->preempt;
-	const int64_t most = (int64_t)(CREDIT_TIME_NS / 1000 * replica->config.preempt_budget);
-	uint64_t cost = cost_so_far(replica);
-
-	/* A follower that died took its count with it. */
-	if (cost > preempt->cost_seen)
-		preempt->credit -= (int64_t)(cost - preempt->cost_seen);
-	preempt->cost_seen = cost;
-	preempt->credit += (int64_t)((now - preempt->credit_at) / 1000 * replica->config.preempt_budget);
-	preempt->credit_at = now;
-	if (preempt->credit > most)
-		preempt->credit = most;
-	return preempt->credit > 0;
+	for (unsigned i = 0; i < replica->config.replicas; i++)
+		if (i != replica->config.index && (atomic_load(&replica->supervisor->live) >> i & 1) &&
+		    checked_word_load(&replica->peers[i].control->reached, 0) < replica->preempt.stop_position)
+			return false;
+	return true;
 }
 
 /* --- where --- */
@@ -179,31 +203,9 @@ struct search {
 	bool gone;  /* the supervisor had other plans */
 };
 
-static bool known_dense(const struct preempt *preempt, uint64_t physical)
-{
-	for (unsigned i = 0; i < PREEMPT_DENSE; i++)
-		if (preempt->dense[i] == physical)
-			return true;
-	return false;
-}
-
-static void note_dense(struct preempt *preempt, uint64_t physical)
-{
-	preempt->dense[preempt->dense_next++ % PREEMPT_DENSE] = physical;
-}
-
-static void forget_dense(struct preempt *preempt, uint64_t now)
-{
-	if (now - preempt->dense_since < FORGET_NS)
-		return;
-	for (unsigned i = 0; i < PREEMPT_DENSE; i++)
-		preempt->dense[i] = UINT64_MAX;
-	preempt->dense_since = now;
-}
-
 static void add_candidate(struct search *search, const struct breakpoint *place)
 {
-	if (known_dense(&search->replica->preempt, place->physical))
+	if (places_known_dense(&search->replica->preempt.places, place->physical))
 		return;
 	for (unsigned i = 0; i < search->count; i++)
 		if (search->candidates[i].place.physical == place->physical)
@@ -230,8 +232,8 @@ static void find_candidates(struct search *search, const struct cpu_state *state
 	uint64_t addresses[BREAKPOINTS_MAX / 2];
 	size_t count;
 
-	for (unsigned i = 0; i < PREEMPT_PLACES && replica->preempt.places[i].linear != 0; i++)
-		add_candidate(search, &replica->preempt.places[i]);
+	for (unsigned i = 0; i < PLACES_GOOD && replica->preempt.places.good[i].linear != 0; i++)
+		add_candidate(search, &replica->preempt.places.good[i]);
 	count = instruction_loop_ends(&replica->ram, state, addresses, ARRAY_SIZE(addresses));
 	for (size_t i = 0; i < count; i++)
 		add_place(search, state, addresses[i]);
@@ -272,15 +274,11 @@ static result obey(struct search *search)
 static result go_on(struct search *search, enum machine_stop *stop)
 {
 	struct replica *replica = search->replica;
-	uint64_t begin = run_meter_cpu(), span;
 
-	alarm_set(&replica->preempt.alarm, search->until);
+	go_until(&replica->preempt, search->until);
 	TRY(machine_run(&replica->machine, stop));
 	search->hit_at = run_meter_cpu();
-	span = search->hit_at - begin;
-	/* What it takes to get in and out is no way of the guest's. */
-	if (span > search->step_ns + KICK_NS)
-		search->went_ns += span - search->step_ns - KICK_NS;
+	search->went_ns += ran_since(&replica->preempt);
 	search->ended = *stop == MACHINE_EXITED;
 	return *stop == MACHINE_INTERRUPTED ? obey(search) : OK;
 }
@@ -345,18 +343,8 @@ static bool visit(struct search *search, struct candidate *candidate)
 	}
 	candidate->dense = candidate->visits >= DENSE_VISITS;
 	if (candidate->dense)
-		note_dense(&search->replica->preempt, candidate->place.physical);
+		places_note_dense(&search->replica->preempt.places, candidate->place.physical);
 	return false;
-}
-
-static void remember(struct preempt *preempt, const struct candidate *candidate)
-{
-	unsigned at = 0;
-
-	while (at < PREEMPT_PLACES - 1 && preempt->places[at].physical != candidate->place.physical)
-		at++;
-	memmove(preempt->places + 1, preempt->places, at * sizeof(preempt->places[0]));
-	preempt->places[0] = candidate->place;
 }
 
 /* At a breakpoint: stays there, or goes on past it. */
@@ -367,7 +355,7 @@ static result look_at_visit(struct search *search, uint64_t *recurs_ns)
 
 	if (candidate && visit(search, candidate)) {
 		*recurs_ns = candidate->recurs_ns;
-		remember(&search->replica->preempt, candidate);
+		places_remember(&search->replica->preempt.places, &candidate->place);
 		return OK;
 	}
 	TRY(leave_place(search, candidate));
@@ -376,10 +364,17 @@ static result look_at_visit(struct search *search, uint64_t *recurs_ns)
 	return OK;
 }
 
+/* Whether there is a register that moves steadily, all the time and from one look to the next. */
+static bool shows_the_way(const struct preempt *preempt)
+{
+	return (aim_steady(&preempt->aim) & aim_way_steady(&preempt->way)) != 0;
+}
+
 /* The best of the places that are not good, if one is better than nothing. */
 static struct candidate *best_candidate(struct search *search)
 {
 	struct candidate *best = NULL;
+	uint64_t walk;
 
 	for (unsigned i = 0; i < search->count; i++) {
 		struct candidate *candidate = &search->candidates[i];
@@ -388,7 +383,11 @@ static struct candidate *best_candidate(struct search *search)
 		    (!best || candidate->recurs_ns > best->recurs_ns))
 			best = candidate;
 	}
-	return best && walk_ns(search, best->recurs_ns) <= BAD_WAYS * search->ran ? best : NULL;
+	if (!best)
+		return NULL;
+	walk = walk_ns(search, best->recurs_ns);
+	return walk <= BAD_WAYS * search->ran && (walk <= BAD_NS || shows_the_way(&search->replica->preempt)) ? best :
+													NULL;
 }
 
 /* Goes on to the next visit of the best place. */
@@ -455,8 +454,8 @@ static result search_any(struct search *search, struct cpu_state *state, bool *f
 static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t ran, uint64_t recurs_ns)
 {
 	struct stop_point stop = { .cpu = *state, .run_ns = ran, .recurs_ns = recurs_ns };
+	struct preempt *preempt = &replica->preempt;
 	uint64_t linear = instruction_pointer(state);
-
 	uint64_t begin = run_meter_cpu();
 
 	if (replica->box.compared)
@@ -467,11 +466,12 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 			     STOP_POINT_CODE < RAM_PAGE_SIZE - linear % RAM_PAGE_SIZE ?
 				     STOP_POINT_CODE :
 				     RAM_PAGE_SIZE - linear % RAM_PAGE_SIZE);
+	preempt->stop_position = replica->machine.position + 1;
 	/* On the tape before the position is left. */
 	source_live_stop(&replica->sources.live, replica->machine.position, &stop);
 	machine_stop_book(&replica->machine, state);
 	replica_statistics_of(replica)->stops++;
-	replica->preempt.spent_ns += run_meter_cpu() - begin;
+	preempt->spent_ns += run_meter_cpu() - begin;
 	log_debug("stop at position %llu, after %llu us, %llu us between visits, at 0x%llx",
 		  (unsigned long long)replica->machine.position, (unsigned long long)ran / 1000,
 		  (unsigned long long)recurs_ns / 1000, (unsigned long long)linear);
@@ -491,10 +491,13 @@ static bool exit_is_ahead(const struct replica *replica)
 	return atomic_load(&replica->supervisor->probe) == position && position > 0;
 }
 
-/* Where no place is good, followers execute the rest of the way in place, to wherever the guest is. They must know how
- * long that way is, no longer than it was: what the search itself cost is no part of it. */
+/* Where no place is good, followers execute the rest of the way in place, to wherever the guest is: after half of it,
+ * or right before its end where registers show the way. A long way without these would take them for ever. */
 static result stop_anywhere(struct search *search, struct cpu_state *state, uint64_t *ran, bool *found)
 {
+	*found = false;
+	if (*ran > IN_PLACE_MAX_NS && !shows_the_way(&search->replica->preempt))
+		return OK;
 	TRY(search_any(search, state, found));
 	*ran += search->went_ns;
 	return OK;
@@ -511,10 +514,10 @@ static result stop_somewhere(struct replica *replica, uint64_t ran, bool *ended)
 	bool found;
 
 	if (exit_is_ahead(replica)) {
-		alarm_set(&preempt->alarm, clock_monotonic_ns() + NOWHERE_NS);
+		go_until(preempt, clock_monotonic_ns() + NOWHERE_NS);
 		return OK;
 	}
-	forget_dense(preempt, clock_monotonic_ns());
+	places_forget_dense(&preempt->places, clock_monotonic_ns());
 	TRY(search_any(&search, &state, &found));
 	/* With nobody to find it, any place will do. */
 	if (found && replica->box.compared) {
@@ -533,7 +536,8 @@ static result stop_somewhere(struct replica *replica, uint64_t ran, bool *ended)
 	*ended = search.ended || found;
 	if (found)
 		return book_stop(replica, &state, ran, recurs_ns);
-	alarm_set(&preempt->alarm, clock_monotonic_ns() + NOWHERE_NS);
+	preempt->ran += search.went_ns;
+	go_until(preempt, clock_monotonic_ns() + NOWHERE_NS);
 	return OK;
 }
 
@@ -549,13 +553,13 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	struct preempt *preempt = &replica->preempt;
 	uint64_t now = clock_monotonic_ns();
 	enum source_need need;
-	uint64_t next, ran;
+	uint64_t next;
 
 	*ended = false;
 	if (!preempt->works || alarm_pending(&preempt->alarm, now))
 		return OK;
 	if (begins_to_measure(replica)) {
-		alarm_set(&preempt->alarm, now + replica->config.preempt_grace);
+		go_until(preempt, now + replica->config.preempt_grace);
 		return OK;
 	}
 	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
@@ -567,18 +571,15 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	}
 	if (need == SOURCE_NEEDS_NOTHING) {
 		next = next < now + LOOK_NS ? next : now + LOOK_NS;
-		alarm_set(&preempt->alarm, next > now + RETRY_NS ? next : now + RETRY_NS);
-		return OK;
+		go_until(preempt, next > now + RETRY_NS ? next : now + RETRY_NS);
+	} else if (preempt->ran < PREEMPT_MIN_NS) {
+		go_until(preempt, now + PREEMPT_MIN_NS);
+	} else if (!stop_is_found(replica) ||
+		   !budget_affords(&preempt->budget, cost_so_far(replica), replica->config.preempt_budget, now)) {
+		go_until(preempt, now + BUDGET_LOOK_NS);
+	} else {
+		replica_statistics_of(replica)->late_ticks += need == SOURCE_NEEDS_INPUT && late(replica, view, now);
+		return stop_somewhere(replica, preempt->ran, ended);
 	}
-	ran = run_meter_read(&preempt->meter);
-	if (ran < PREEMPT_MIN_NS) {
-		alarm_set(&preempt->alarm, now + (PREEMPT_MIN_NS - ran));
-		return OK;
-	}
-	if (!affordable(replica, now)) {
-		alarm_set(&preempt->alarm, now + BUDGET_LOOK_NS);
-		return OK;
-	}
-	replica_statistics_of(replica)->late_ticks += need == SOURCE_NEEDS_INPUT && late(replica, view, now);
-	return stop_somewhere(replica, ran, ended);
+	return OK;
 }

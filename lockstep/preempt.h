@@ -9,15 +9,15 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "lockstep/aim.h"
 #include "lockstep/alarm.h"
-#include "lockstep/run_meter.h"
+#include "lockstep/budget.h"
+#include "lockstep/places.h"
 #include "vmm/breakpoint.h"
 #include "vmm/native_step.h"
 
 struct replica;
 struct source_view;
-
-enum { PREEMPT_PLACES = 8, PREEMPT_DENSE = 64 };
 
 struct preempt {
 	bool works; /* there are breakpoints by which a stop is found again */
@@ -26,15 +26,15 @@ struct preempt {
 	struct alarm alarm;
 	uint64_t segment_begin; /* host ns */
 	uint64_t metered;       /* position of the segment that `meter` is about, plus 1; 0: none */
-	struct run_meter meter;
+	uint64_t ran;           /* ns in that segment, since it was first seen to be long; no more than it was */
+	uint64_t entered_cpu;   /* the thread's time, */
+	uint64_t entered_at;    /* and the host's, when the guest went on last */
+	struct aim aim;         /* registers when it was taken out in that segment, the last times */
+	struct aim_way way;     /* and all the time */
 	uint64_t spent_ns;      /* by this replica, on its own preemptions */
-	uint64_t cost_seen;     /* of all preemptions, when it was looked at last */
-	int64_t credit;         /* ns that may be spent on preemptions */
-	uint64_t credit_at;     /* host time at which that was so */
-	uint64_t dense[PREEMPT_DENSE]; /* places that are no good */
-	unsigned dense_next;
-	uint64_t dense_since;   /* host time at which these were forgotten last */
-	struct breakpoint places[PREEMPT_PLACES]; /* that were good to stop at; the last one first */
+	struct budget budget;
+	uint64_t stop_position; /* of the last stop: where followers come out of it */
+	struct places places;
 };
 
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */

@@ -153,7 +153,9 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	uint64_t cpu;
 
 	/* One that preempts its guest comes out by itself, and followers that are let in early could not be stopped
-	 * where it is. */
+	 * where it is; they need as long as it did. */
+	if (atomic_load(&control->preempts) != 0 && reached == supervisor->stalled_at && supervisor->stalled_since != 0)
+		return OK;
 	if (supervisor->replicas == 1 || !leader->live || atomic_load(&control->preempts) != 0 ||
 	    atomic_load(&control->state) != REPLICA_RUNNING ||
 	    checked_word_load(&control->closed, 0) != reached || reached != supervisor->stalled_at ||

@@ -147,6 +147,7 @@ static void answer(struct replica *replica)
 {
 	enum exit_outcome outcome;
 
+	checked_word_store(&replica->own.control->reached, replica->machine.position);
 	ballot_box_log_exit(&replica->box);
 	must_succeed(machine_answer(&replica->machine, &outcome));
 	ck_assert_int_eq(outcome, OUTCOME_RUN);

@@ -1,0 +1,50 @@
+/*
+ * Aim: how far it still is to a wanted state, by registers that move towards it steadily. Where a guest is in a loop,
+ * what it counts tells that better than any clock. Pure: samples in, an estimate out; no guarantee, so that who goes
+ * by it goes a part of the way only, and looks again.
+ */
+#ifndef TERCET_LOCKSTEP_AIM_H
+#define TERCET_LOCKSTEP_AIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/registers.h"
+
+enum { AIM_SAMPLES = 4 };
+
+struct aim_sample {
+	uint64_t ran; /* ns, since some moment */
+	uint64_t gpr[GPR_COUNT];
+};
+
+struct aim {
+	struct aim_sample samples[AIM_SAMPLES]; /* the last ones, oldest first */
+	unsigned count;
+};
+
+/* Takes general registers after `ran` ns of run time; it must not be less than before. */
+void aim_add(struct aim *aim, uint64_t ran, const uint64_t gpr[GPR_COUNT]);
+
+/* The registers, by bit, that have moved in one direction and as fast from one sample to the next, within limits. */
+uint32_t aim_steady(const struct aim *aim);
+
+/* The ns until such registers are as in `wanted`, the shortest of their estimates; false: none moves there. */
+bool aim_remaining(const struct aim *aim, const uint64_t wanted[GPR_COUNT], uint64_t *remaining);
+
+/* Samples of a way whose length nobody knows yet, in about equal steps from its beginning to its end so far. */
+enum { AIM_WAY_SAMPLES = 8 };
+
+struct aim_way {
+	struct aim_sample samples[AIM_WAY_SAMPLES];
+	unsigned count, offered, every; /* of those offered, one in so many is kept */
+};
+
+/* Begins without samples; takes one as aim_add does. */
+void aim_way_begin(struct aim_way *way);
+void aim_way_add(struct aim_way *way, uint64_t ran, const uint64_t gpr[GPR_COUNT]);
+
+/* The registers that were steady all the way, and so can lead others along it. */
+uint32_t aim_way_steady(const struct aim_way *way);
+
+#endif

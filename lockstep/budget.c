@@ -1,0 +1,26 @@
+#include "lockstep/budget.h"
+
+#include "base/futex.h"
+
+/* So much can be saved up, as a time to which the share applies. */
+#define CREDIT_TIME_NS NS_PER_S
+
+void budget_begin(struct budget *budget, uint64_t now)
+{
+	*budget = (struct budget){ .credit_at = now };
+}
+
+bool budget_affords(struct budget *budget, uint64_t cost, uint32_t share, uint64_t now)
+{
+	const int64_t most = (int64_t)(CREDIT_TIME_NS / 1000 * share);
+
+	/* A follower that died took its count with it. */
+	if (cost > budget->cost_seen)
+		budget->credit -= (int64_t)(cost - budget->cost_seen);
+	budget->cost_seen = cost;
+	budget->credit += (int64_t)((now - budget->credit_at) / 1000 * share);
+	budget->credit_at = now;
+	if (budget->credit > most)
+		budget->credit = most;
+	return budget->credit > 0;
+}

@@ -1,0 +1,30 @@
+/*
+ * Places: what a leader remembers of the guest's code where it was looked for a good place to stop at: those that were
+ * good, and those that are met too often.
+ */
+#ifndef TERCET_LOCKSTEP_PLACES_H
+#define TERCET_LOCKSTEP_PLACES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/breakpoint.h"
+
+enum { PLACES_GOOD = 8, PLACES_DENSE = 64 };
+
+struct places {
+	struct breakpoint good[PLACES_GOOD]; /* the last one first; behind them such with a `linear` of 0 */
+	uint64_t dense[PLACES_DENSE];        /* guest-physical addresses */
+	unsigned dense_next;
+	uint64_t dense_since; /* host time at which these were forgotten last */
+};
+
+/* One that is good moves to the front. */
+void places_remember(struct places *places, const struct breakpoint *place);
+
+/* One that is no good, by guest-physical address; whether it is known as that; forgets all of them now and then. */
+void places_note_dense(struct places *places, uint64_t physical);
+bool places_known_dense(const struct places *places, uint64_t physical);
+void places_forget_dense(struct places *places, uint64_t now);
+
+#endif
