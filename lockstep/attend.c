@@ -203,7 +203,7 @@ static result take_order(struct replica *replica)
 	const struct order order = { .kind = given->kind, .donor = given->donor, .vote = given->vote };
 
 	TRY(carry_out(replica, &order));
-	atomic_store(&own->complaint, 0);
+	atomic_store(&own->complaint, COMPLAINT_NONE);
 	atomic_store(&own->state, REPLICA_RUNNING);
 	ballot_box_publish(&replica->box, attend_tape_at(replica), replica->epoch);
 	atomic_store(&own->order_done, serial);
@@ -353,7 +353,7 @@ static bool answered(const struct replica *replica, uint32_t epoch, const struct
 	       now->reached_end != before->reached_end;
 }
 
-result attend_complain(struct replica *replica, const char *why)
+result attend_complain(struct replica *replica, enum complaint complaint, const char *why)
 {
 	struct control *own = replica->own.control;
 	const struct source_tape before = replica->sources.tape;
@@ -363,7 +363,7 @@ result attend_complain(struct replica *replica, const char *why)
 	own->complaint_epoch = epoch;
 	own->complaint_position = replica->machine.position;
 	own->complaint_tape_at = attend_tape_at(replica);
-	atomic_store(&own->complaint, 1);
+	atomic_store(&own->complaint, (uint32_t)complaint);
 	log_debug("complains at position %llu: %s", (unsigned long long)replica->machine.position, why);
 	attend_ring(replica);
 	while (!answered(replica, epoch, &before)) {
@@ -374,7 +374,7 @@ result attend_complain(struct replica *replica, const char *why)
 			break;
 		futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 	}
-	atomic_store(&own->complaint, 0);
+	atomic_store(&own->complaint, COMPLAINT_NONE);
 	return OK;
 }
 

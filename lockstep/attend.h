@@ -22,9 +22,8 @@ bool attend_called(const struct replica *replica);
 /* Waits until the replica may go on after its vote: a follower after the verdict, the leader within its backlog. */
 must_check result attend_verdict(struct replica *replica);
 
-/* Tells the supervisor that the leader's tape does not fit, because of `why`, and waits until that has had
- * consequences. */
-must_check result attend_complain(struct replica *replica, const char *why);
+/* Tells the supervisor what is against the leader's tape, and `why`, and waits until that has had consequences. */
+must_check result attend_complain(struct replica *replica, enum complaint complaint, const char *why);
 
 /* The life of a replica that is not part of the machine yet: copies memory until it is told to join. */
 must_check result attend_join(struct replica *replica);

@@ -30,6 +30,8 @@ static const char *what_of(const char *kind)
 		{ "outvoted", "was outvoted" },
 		{ "complained", "could not follow" },
 		{ "misled", "misled its followers" },
+		{ "overshot", "lost a stop" },
+		{ "unfound", "was stopped where its followers did not find it" },
 		{ "died", "died" },
 		{ "hung", "hung" },
 		{ "failed", "failed" },
@@ -51,14 +53,17 @@ void booking_fault(struct supervisor *supervisor, unsigned replica, const char *
 	(void)snprintf(care->last_fault, sizeof(care->last_fault), "%s", why);
 	care->fault = tally_fault(&supervisor->tally, replica, kind, position, injected_ns(supervisor, replica),
 				  machine_ns(supervisor));
-	care->by_death = strcmp(kind, "outvoted") != 0 && strcmp(kind, "complained") != 0;
+	const bool data = strcmp(kind, "outvoted") == 0 || strcmp(kind, "complained") == 0 ||
+			  strcmp(kind, "misled") == 0;
+	const bool stop = strcmp(kind, "overshot") == 0 || strcmp(kind, "unfound") == 0;
+
+	care->by_death = !(data || stop) || strcmp(kind, "misled") == 0 || strcmp(kind, "unfound") == 0;
 	care->copied = supervisor->members[replica].area.control->statistics.pages_copied;
 	event_tell(supervisor,
-		   care->by_death && strcmp(kind, "misled") != 0 ? EVENT_REPLICA_LOST : EVENT_REPLICA_FAULT,
+		   data || stop ? EVENT_REPLICA_FAULT : EVENT_REPLICA_LOST,
 		   (int)replica, "replica %u %s at position %" PRIu64 ": %s", replica, what_of(kind), position, why);
-	/* A process that somebody killed says nothing of the core; data that went wrong do. */
-	if ((!care->by_death || strcmp(kind, "misled") == 0) &&
-	    cores_book_fault(&supervisor->cores, core, clock_monotonic_ns())) {
+	/* A process that somebody killed, or that was kept waiting, says nothing of the core; wrong data do. */
+	if (data && cores_book_fault(&supervisor->cores, core, clock_monotonic_ns())) {
 		event_tell(supervisor, EVENT_CORE_AVOIDED, (int)replica,
 			   "core %d has lost too many votes and is left", core);
 		for (unsigned i = 0; i < supervisor->replicas; i++)

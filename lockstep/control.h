@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "base/result.h"
 #include "base/checked_word.h"
 #include "base/ring.h"
@@ -127,9 +128,19 @@ struct replica_statistics {
 	uint64_t hunt_visits;     /* of the instruction at which the stop was */
 	uint64_t hunt_executed;   /* instructions in place, where visits come too often */
 	uint64_t hunt_visits_max; /* in one hunt */
+	struct histogram hunt_visits_each; /* visits in a hunt that found its stop */
+	struct histogram hunt_ratio; /* where the stop was by the follower's own run time, in thousandths of the
+				      * leader's way, if registers led there */
 	uint64_t hunt_doubles;    /* of them, those with the stop's registers and other memory */
 	uint64_t injected;       /* faults committed on purpose */
 	uint64_t injected_ns;    /* host time of the last one */
+};
+
+/* What a follower has against its leader's tape. */
+enum complaint {
+	COMPLAINT_NONE = 0,
+	COMPLAINT_TAPE = 1,   /* it does not fit */
+	COMPLAINT_PASSED = 2, /* a stop on it was not found: it was passed, or the leader was never there */
 };
 
 /* The beginning of a replica's area. Members are grouped by who waits on them. */
@@ -148,7 +159,7 @@ struct control {
 	_Atomic uint32_t state;              /* enum replica_state */
 	_Atomic uint32_t epoch;              /* the leadership that is followed */
 	_Atomic uint32_t order_done;         /* serial of the last order that was carried out */
-	_Atomic uint32_t complaint;          /* 1: the tape does not fit, `failure` tells why; 0: it does */
+	_Atomic uint32_t complaint;          /* enum complaint; `failure` tells why */
 	_Atomic uint32_t injection_done;     /* serial of the last fault that was taken on purpose */
 	_Atomic uint64_t held;               /* votes cast, while it stands still at the last of them; else 0 */
 	_Atomic uint64_t beats;              /* moves while the replica is alive */

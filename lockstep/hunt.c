@@ -35,6 +35,9 @@ enum { STRETCH = 1 << 20 };
 enum { LOST_TIMES = 4, LOST_VISITS = 1000 };
 /* Nobody looks for longer: the supervisor waits for a ballot for some watchdog's times only (watch.c). */
 #define LOST_NS (3 * NS_PER_S)
+/* In place the leader's way takes so many times as long at most, and this: then the stop must have been passed. */
+enum { IN_PLACE_TIMES = 40 };
+#define IN_PLACE_MORE_NS (300 * NS_PER_MS)
 
 struct hunt {
 	struct replica *replica;
@@ -43,6 +46,7 @@ struct hunt {
 	uint64_t blind_ns;      /* of it, without breakpoints */
 	uint64_t visits;
 	uint64_t executed; /* instructions in place */
+	bool led;          /* by registers, as near as they lead */
 	bool over;
 	enum hunt_end end;
 };
@@ -269,6 +273,7 @@ static result come_near(struct hunt *hunt)
 		TRY(run_blind(hunt, remaining / 2));
 		TRY(sample(hunt, &aim, &taken));
 	}
+	hunt->led = taken && aim_remaining(&aim, stop->cpu.gpr, &remaining);
 	return OK;
 }
 
@@ -323,6 +328,13 @@ static result compare_in_place(struct hunt *hunt, const struct cpu_state *state,
 	return OK;
 }
 
+static bool is_lost_in_place(const struct hunt *hunt)
+{
+	uint64_t most = hunt->stop->run_ns * IN_PLACE_TIMES + IN_PLACE_MORE_NS;
+
+	return run_meter_read(&hunt->meter) > hunt->stop->run_ns + (most < LOST_NS ? most : LOST_NS);
+}
+
 /* Instruction by instruction, where the place is met too often to stop the vCPU at each visit. */
 static result search_in_place(struct hunt *hunt)
 {
@@ -346,7 +358,7 @@ static result search_in_place(struct hunt *hunt)
 		if (hunt->over)
 			break;
 		attend_beat(replica);
-		if (run_meter_read(&hunt->meter) > hunt->stop->run_ns + LOST_NS) {
+		if (is_lost_in_place(hunt)) {
 			TRY(machine_import(&replica->machine, &state, false));
 			finish(hunt, HUNT_LOST);
 		} else if (attend_called(replica)) {
@@ -377,12 +389,17 @@ static void book(const struct hunt *hunt)
 	statistics->hunt_executed += hunt->executed;
 	if (hunt->visits > statistics->hunt_visits_max)
 		statistics->hunt_visits_max = hunt->visits;
-	if (hunt->end != HUNT_FOUND)
+	if (hunt->end == HUNT_FOUND) {
+		histogram_add(&statistics->hunt_visits_each, hunt->visits);
+		if (hunt->led)
+			histogram_add(&statistics->hunt_ratio, hunt->blind_ns * 1000 / hunt->stop->run_ns);
+	} else {
 		log_debug("hunt in the segment of position %llu: end %d after %llu visits; the leader ran %llu us, "
 			  "%llu us between visits",
 			  (unsigned long long)hunt->replica->machine.position, hunt->end,
 			  (unsigned long long)hunt->visits, (unsigned long long)hunt->stop->run_ns / 1000,
 			  (unsigned long long)hunt->stop->recurs_ns / 1000);
+	}
 }
 
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)

@@ -85,6 +85,14 @@ result repair_lose(struct supervisor *supervisor, struct member *member, const c
 
 /* --- members that are wrong --- */
 
+/* What is booked of one whose vote was against the majority's. */
+static const char *minority_kind(const struct member *member)
+{
+	if (!member->dissents)
+		return "outvoted";
+	return member->passed ? "overshot" : "complained";
+}
+
 result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_t majority)
 {
 	uint64_t position = 0;
@@ -97,7 +105,7 @@ result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_
 
 		if (!(minority >> i & 1))
 			continue;
-		booking_fault(supervisor, i, member->dissents ? "complained" : "outvoted", position,
+		booking_fault(supervisor, i, minority_kind(member), position,
 			   member->dissents && member->why[0] ? member->why : "its ballot differs");
 		member->dissents = false;
 		roster_set_phase(supervisor, i, CARE_WAITING);
@@ -116,6 +124,7 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 	struct leadership legacy;
 	unsigned accuser;
 	char why[256];
+	bool passed;
 
 	*done = false;
 	succession_amend(supervisor);
@@ -125,7 +134,9 @@ result repair_misled(struct supervisor *supervisor, bool *done)
 	(void)snprintf(why, sizeof(why), "%.200s", supervisor->members[accuser].area.control->failure);
 	log_make_plain(why);
 	verdict_report_exits(supervisor, leader->index, accuser);
-	booking_fault(supervisor, leader->index, "misled", legacy.reached_end, why);
+	/* If so many passed its stop, what it told of the way was wrong: that can be, where it was kept waiting. */
+	passed = atomic_load(&supervisor->members[accuser].area.control->complaint) == COMPLAINT_PASSED;
+	booking_fault(supervisor, leader->index, passed ? "unfound" : "misled", legacy.reached_end, why);
 	bury(supervisor, leader);
 	succession_at_tape_end(supervisor, legacy);
 	verdict_tell(supervisor);
@@ -231,7 +242,12 @@ result repair_rollback(struct supervisor *supervisor)
 		return restart_machine(supervisor);
 	event_tell(supervisor, EVENT_ROLLBACK, -1, "the replicas go back to vote %" PRIu64 ", position %" PRIu64, vote,
 		   supervisor->agreed_position);
-	booking_fault(supervisor, leader, "outvoted", supervisor->agreed_position, "differs from its only peer");
+	if (supervisor->members[follower].dissents && supervisor->members[follower].passed)
+		booking_fault(supervisor, leader, "overshot", supervisor->agreed_position,
+			      "its only peer did not find its stop");
+	else
+		booking_fault(supervisor, leader, "outvoted", supervisor->agreed_position,
+			      "differs from its only peer");
 	supervisor->members[follower].dissents = supervisor->members[leader].dissents = false;
 	supervisor->repair = (struct repair){ .active = true, .rollback = true, .vote = vote, .donor = follower };
 	atomic_store(&supervisor->page->hold, 1u << follower);

@@ -205,7 +205,7 @@ static result ask(struct replica *replica, bool for_time, struct input *input)
 
 	input->kind = failed(r) ? INPUT_ATTENTION : input->kind;
 	if (failed(r))
-		TRY(attend_complain(replica, r.failure->message));
+		TRY(attend_complain(replica, COMPLAINT_TAPE, r.failure->message));
 	else if (input->kind == INPUT_ATTENTION)
 		TRY(attend(replica));
 	if (input->kind == INPUT_LEAVE)
@@ -318,7 +318,8 @@ static result await_end(struct replica *replica, const struct stop_point **stop)
 			return OK;
 		}
 		if (input.kind != INPUT_ATTENTION && input.kind != INPUT_LEAVE)
-			TRY(attend_complain(replica, "the tape has an input for the middle of a segment"));
+			TRY(attend_complain(replica, COMPLAINT_TAPE,
+					    "the tape has an input for the middle of a segment"));
 	}
 	return OK;
 }
@@ -333,8 +334,10 @@ static result run_to_stop(struct replica *replica, const struct stop_point *stop
 		if (end == HUNT_FOUND || end == HUNT_LEFT)
 			return OK;
 		if (end == HUNT_EXITED)
-			return attend_complain(replica, "the guest comes to an exit where its leader was stopped");
-		TRY(attend_complain(replica, "the guest does not come to where its leader was stopped"));
+			return attend_complain(replica, COMPLAINT_PASSED,
+					       "the guest comes to an exit where its leader was stopped");
+		TRY(attend_complain(replica, COMPLAINT_PASSED,
+				    "the guest does not come to where its leader was stopped"));
 		TRY(await_end(replica, &stop));
 	}
 	return run_to_exit(replica);

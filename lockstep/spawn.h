@@ -31,6 +31,7 @@ struct member {
 	struct ram ram;   /* read-only */
 	bool live;     /* takes part in votes */
 	bool dissents; /* its ballot is damaged, or it complains of the tape: a vote against */
+	bool passed;   /* it dissents only because it did not find a stop */
 	char why[CONTROL_FAILURE_SIZE];
 	struct timeval cpu_time; /* of all its processes that are gone */
 	int status;              /* wait status of the last of them */

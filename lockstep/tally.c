@@ -17,9 +17,10 @@ result tally_create(struct tally *tally)
 		.differences = json_array(),
 		.retired = json_array(),
 		.faults = json_array(),
+		.overshoots = json_array(),
 		.events = json_array(),
 	};
-	if (!tally->differences || !tally->retired || !tally->faults || !tally->events)
+	if (!tally->differences || !tally->retired || !tally->faults || !tally->overshoots || !tally->events)
 		return fail(STATUS_FAILED, "no memory for statistics");
 	return OK;
 }
@@ -30,23 +31,26 @@ void tally_destroy(struct tally *tally)
 	json_decref(tally->devices);
 	json_decref(tally->retired);
 	json_decref(tally->faults);
+	json_decref(tally->overshoots);
 	json_decref(tally->events);
-	tally->differences = tally->retired = tally->faults = tally->events = NULL;
+	tally->differences = tally->retired = tally->faults = tally->overshoots = tally->events = NULL;
 }
 
 json_t *tally_fault(struct tally *tally, unsigned replica, const char *kind, uint64_t position, uint64_t injected_ns,
 		    uint64_t detected_ns)
 {
+	const bool stop = strcmp(kind, "overshot") == 0 || strcmp(kind, "unfound") == 0;
+	json_t *list = stop ? tally->overshoots : tally->faults;
 	json_t *fault;
 
-	if (json_array_size(tally->faults) >= TALLY_FAULTS_MAX)
+	if (json_array_size(list) >= TALLY_FAULTS_MAX)
 		return NULL;
 	fault = json_pack("{s:i, s:s, s:I, s:I}", "replica", (int)replica, "kind", kind, "position",
 			  (json_int_t)position, "detected_ns", (json_int_t)detected_ns);
 	if (fault && injected_ns > 0)
 		(void)json_object_set_new(fault, "injected_ns", json_integer((json_int_t)injected_ns));
 	if (fault)
-		(void)json_array_append_new(tally->faults, fault);
+		(void)json_array_append_new(list, fault);
 	return fault;
 }
 
@@ -149,6 +153,11 @@ json_t *tally_preemption(const struct replica_statistics *counted)
 	put(object, "visits_max", counted->hunt_visits_max);
 	put(object, "executed", counted->hunt_executed);
 	put(object, "doubles", counted->hunt_doubles);
+	put(object, "visits_p50", histogram_quantile(&counted->hunt_visits_each, 500));
+	put(object, "visits_p99", histogram_quantile(&counted->hunt_visits_each, 990));
+	put(object, "ratio_p50", histogram_quantile(&counted->hunt_ratio, 500));
+	put(object, "ratio_p99", histogram_quantile(&counted->hunt_ratio, 990));
+	put(object, "ratio_max", counted->hunt_ratio.max);
 	return object;
 }
 
@@ -228,6 +237,7 @@ static json_t *machine_json(const struct tally *tally, const struct member *memb
 	put(object, "respawns", tally->respawns);
 	put(object, "rollbacks", tally->rollbacks);
 	(void)json_object_set(object, "faults", tally->faults);
+	(void)json_object_set(object, "overshoots", tally->overshoots);
 	(void)json_object_set(object, "events", tally->events);
 	return object;
 }

@@ -33,6 +33,7 @@ struct tally {
 	json_t *devices;        /* array: what each did, or NULL */
 	json_t *retired;        /* array */
 	json_t *faults;         /* array: what went wrong, when, and when it was right again */
+	json_t *overshoots;     /* array: likewise, of stops that were not found */
 	json_t *events;         /* array: the last TALLY_EVENTS_MAX */
 };
 
@@ -45,8 +46,9 @@ void tally_destroy(struct tally *tally);
 /* Books a member that no longer takes part. */
 void tally_retire(struct tally *tally, unsigned replica, uint64_t position, const char *why);
 
-/* Books a fault that was detected; the object is the tally's own, to be completed later. `times` are ns since the
- * machine's start; an `injected_ns` of 0 is left out. NULL without memory, and beyond TALLY_FAULTS_MAX. */
+/* Books a fault that was detected, or a stop that was not found ("overshot", "unfound"); the object is the tally's own,
+ * to be completed later. `times` are ns since the machine's start; an `injected_ns` of 0 is left out. NULL without
+ * memory, and beyond TALLY_FAULTS_MAX. */
 json_t *tally_fault(struct tally *tally, unsigned replica, const char *kind, uint64_t position, uint64_t injected_ns,
 		    uint64_t detected_ns);
 

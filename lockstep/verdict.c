@@ -84,6 +84,7 @@ static void hear_complaint(struct supervisor *supervisor, struct member *member)
 		return;
 	copy_reason(member);
 	member->dissents = true;
+	member->passed = atomic_load(&member->area.control->complaint) == COMPLAINT_PASSED;
 	log_debug("replica %u cannot follow: %s", member->index, member->why);
 }
 
@@ -187,6 +188,7 @@ static uint32_t collect_ballots(struct supervisor *supervisor, struct vote_ballo
 				log_warning("replica %u: %s", i, r.failure->message);
 				(void)snprintf(member->why, sizeof(member->why), "%s", r.failure->message);
 				member->dissents = true;
+				member->passed = false;
 			}
 		}
 		if (member->dissents) {

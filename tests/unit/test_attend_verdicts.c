@@ -314,7 +314,7 @@ END_TEST
 
 static result complain(struct replica *replica)
 {
-	return attend_complain(replica, "the tape does not fit");
+	return attend_complain(replica, COMPLAINT_TAPE, "the tape does not fit");
 }
 
 static uint32_t seen_complaint;

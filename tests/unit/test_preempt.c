@@ -200,6 +200,20 @@ START_TEST(found)
 }
 END_TEST
 
+/* In place the end of the guest may be too far away: then the stop is given up before. */
+static void must_not_find(struct replica *follower, const struct stop_point *stop)
+{
+	enum hunt_end end = hunt(follower, stop);
+
+	if (stop->recurs_ns != 0)
+		ck_assert_int_eq(end, HUNT_EXITED);
+	ck_assert(end == HUNT_EXITED || end == HUNT_LOST);
+	ck_assert_uint_eq(follower->own.control->statistics.hunts[end], 1);
+	if (end == HUNT_EXITED)
+		ck_assert_int_eq(follower->machine.exit.record.reason, EXIT_PORT_OUT);
+	ck_assert_uint_eq(follower->machine.position, end == HUNT_EXITED);
+}
+
 /* The registers are right, the memory is not: that is another moment, and the hunt goes on until the guest is past. */
 START_TEST(other_memory)
 {
@@ -210,10 +224,8 @@ START_TEST(other_memory)
 	struct stop_point stop = read_stop(follower);
 
 	stop.ram.bytes[3] ^= 1;
-	ck_assert_int_eq(hunt(follower, &stop), HUNT_EXITED);
+	must_not_find(follower, &stop);
 	ck_assert_uint_eq(follower->own.control->statistics.hunt_doubles, 1);
-	ck_assert_int_eq(follower->machine.exit.record.reason, EXIT_PORT_OUT);
-	ck_assert_uint_eq(follower->machine.position, 1);
 }
 END_TEST
 
@@ -233,8 +245,7 @@ START_TEST(not_there)
 		stop.code[0] ^= 1;
 		stop.recurs_ns = NS_PER_MS;
 	}
-	ck_assert_int_eq(hunt(follower, &stop), HUNT_EXITED);
-	ck_assert_uint_eq(follower->own.control->statistics.hunts[HUNT_EXITED], 1);
+	must_not_find(follower, &stop);
 	must_have_code(follower, ending_begin, ending_end);
 }
 END_TEST

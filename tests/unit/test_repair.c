@@ -73,6 +73,52 @@ START_TEST(misled)
 }
 END_TEST
 
+static const char *first_kind(const json_t *list)
+{
+	return json_string_value(json_object_get(json_array_get(list, 0), "kind"));
+}
+
+/* A stop that most did not find ends a leadership like a wrong tape, and is no fault. */
+START_TEST(unfound)
+{
+	supervised_stand(&supervised, 0, 120, 960);
+	for (unsigned i = 1; i < 3; i++) {
+		supervised_stand(&supervised, i, 100, 480);
+		supervised_complain(&supervised, i);
+		atomic_store(&supervised.own[i].control->complaint, COMPLAINT_PASSED);
+	}
+	judge_complaints(true);
+	supervised_must_be(&supervised, 0, CARE_GONE);
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_TAPE_END);
+	ck_assert_uint_eq(json_array_size(supervisor->tally.faults), 0);
+	ck_assert_uint_eq(json_array_size(supervisor->tally.overshoots), 1);
+	ck_assert_str_eq(first_kind(supervisor->tally.overshoots), "unfound");
+	ck_assert(supervisor->care[0].by_death);
+}
+END_TEST
+
+/* One that passed a stop alone takes over another one's state; what one says of the tape is a fault. */
+START_TEST(overshot)
+{
+	struct member *member = &supervisor->members[2];
+	const json_t *booked = _i ? supervisor->tally.overshoots : supervisor->tally.faults;
+	const json_t *other = _i ? supervisor->tally.faults : supervisor->tally.overshoots;
+
+	supervised_stand(&supervised, 2, 100, 480);
+	supervised_complain(&supervised, 2);
+	atomic_store(&supervised.own[2].control->complaint, _i ? COMPLAINT_PASSED : COMPLAINT_TAPE);
+	must_succeed(verdict_bury_dead(supervisor));
+	ck_assert(member->dissents);
+	must_succeed(repair_minority(supervisor, 1u << 2, 3));
+	supervised_must_be(&supervised, 2, CARE_WAITING);
+	supervised_must_be_led(&supervised, 0, 0, 0);
+	ck_assert_uint_eq(json_array_size(booked), 1);
+	ck_assert_str_eq(first_kind(booked), _i ? "overshot" : "complained");
+	ck_assert_uint_eq(json_array_size(other), 0);
+	ck_assert(!supervisor->care[2].by_death);
+}
+END_TEST
+
 static const struct place {
 	uint64_t position, tape;
 } places[] = { { 101, 456 }, { 100, 456 }, { 0, 0 } };
@@ -453,6 +499,8 @@ int main(int argc, char **argv)
 	supervised_be_replica(argc, argv);
 	tcase_add_checked_fixture(three, setup_three, teardown);
 	tcase_add_test(three, misled);
+	tcase_add_test(three, unfound);
+	tcase_add_loop_test(three, overshot, 0, 2);
 	tcase_add_test(three, misled_at_different_positions);
 	tcase_add_test(three, misled_once);
 	tcase_add_loop_test(three, differently_misled, 0, (int)ARRAY_SIZE(places));
