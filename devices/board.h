@@ -25,6 +25,7 @@ enum {
 	BOARD_PCI_MAX = 8,      /* PCI functions, not counting the host bridge */
 	BOARD_SERIAL_SIZE = 20, /* bytes of a disk's serial number (virtio 1.2, 5.2.6) */
 	BOARD_MAC_SIZE = 6,
+	BOARD_STATE_MAX = 20480, /* bytes that board_save writes at most: all devices disks with all their requests */
 };
 
 enum board_pci_kind {

@@ -20,7 +20,7 @@
  *   seed=N    start of the random numbers (default 1)
  *   step=N    about so many microseconds of work between two exits of the working phases (default 200); 0: no
  *             exits but those that the work itself is made of. Does not change the result
- *   bytes=N   `output` only: length of its text (default 1048576)
+ *   bytes=N   `output`: length of its text; `disk`: what it writes and reads (default 1048576)
  * The first line of output is the name with the arguments as understood, the last "checksum " and 16 hex digits.
  */
 #ifndef TERCET_PAYLOADS_PAYLOAD_H
