@@ -239,10 +239,14 @@ static result flip_saved(const struct inject_fault *fault, const struct board *b
 	return OK;
 }
 
-/* A board as every machine has one; for its table. */
+/* A board as every machine has one, for its table, and with as much on its PCI bus as there may be. */
 static result make_board(struct board **board)
 {
-	const struct board_config config = { .ram_size = RAM_SIZE_MIN };
+	struct board_pci_device pci[BOARD_PCI_MAX];
+	const struct board_config config = { .ram_size = RAM_SIZE_MIN, .pci = pci, .pci_count = BOARD_PCI_MAX };
+
+	for (size_t i = 0; i < BOARD_PCI_MAX; i++)
+		pci[i] = (struct board_pci_device){ .kind = BOARD_PCI_DISK, .disk_size = 512 };
 
 	return board_create(board, &config);
 }
