@@ -261,7 +261,9 @@ START_TEST(stuck)
 	atomic_store(&supervisor->page->probe, 100);
 	supervisor->stalled_at = 100;
 	supervisor->stalled_since = clock_monotonic_ns() - supervised.options.watchdog;
-	supervisor->ahead_since = clock_monotonic_ns() - supervised.options.watchdog;
+	supervisor->ahead_since = clock_monotonic_ns();
+	supervisor->probed_since = supervisor->ahead_since;
+	supervisor->ahead_cpu -= supervised.options.watchdog;
 	must_succeed(watch_look(supervisor));
 	must_have_restarted(1);
 }
