@@ -4,11 +4,11 @@
 # were injected is known at the end only.
 COLUMNS = ("seconds", "position", "votes", "preemptions", "found", "overshoots", "late_ticks", "divergences",
            "repairs", "failovers", "respawns", "rollbacks")
-# Of the counters of a process; they begin anew with a new one.
-COUNTERS = {"preemptions": "stops", "found": "found", "overshoots": "overshoots", "late_ticks": "late_ticks"}
+# Sums of counters of a process; they begin anew with a new one. Who came to an exit or was lost has passed a stop.
+COUNTERS = {"preemptions": ("stops",), "found": ("found",), "overshoots": ("exited", "lost"),
+            "late_ticks": ("late_ticks",)}
 # A replica that was silent for too long was perhaps only not let run; the others are differences, or deaths.
 SILENT = "hung"
-OVERSHOOT = "overshoot"
 
 
 class Counters:
@@ -20,12 +20,12 @@ class Counters:
 
     def add(self, replica, counted):
         """What a replica's process has counted since it was looked at last."""
-        for column, name in COUNTERS.items():
-            now = counted.get(name, 0)
-            before = self.seen.get((replica, name), 0)
+        for column, names in COUNTERS.items():
+            now = sum(counted[name] for name in names)
+            before = self.seen.get((replica, column), 0)
             # Less than before: another process counts.
             self.sums[column] += now - before if now >= before else now
-            self.seen[replica, name] = now
+            self.seen[replica, column] = now
 
     def row(self, seconds, status):
         """The row of a status object (docs/events.md)."""
@@ -53,13 +53,11 @@ def text_line(row):
 
 
 def sort_faults(faults):
-    """(injected, overshoots, silent, unexplained) of the list of faults in the statistics."""
-    sorts = {"injected": [], "overshoots": [], "silent": [], "unexplained": []}
+    """(injected, silent, unexplained) of the list of faults in the statistics."""
+    sorts = {"injected": [], "silent": [], "unexplained": []}
     for fault in faults:
         if "injected_ns" in fault:
             sorts["injected"].append(fault)
-        elif fault["kind"] == OVERSHOOT:
-            sorts["overshoots"].append(fault)
         elif fault["kind"] == SILENT:
             sorts["silent"].append(fault)
         else:
