@@ -74,9 +74,14 @@ class Payload:
         return console
 
 
+LINUX_APPEND = "console=ttyS0 loglevel=1 oops=panic panic=-1"
+CHECK_APPEND = f"{LINUX_APPEND} tercet.script=check"
+LOAD_APPEND = f"{LINUX_APPEND} tercet.script=load tercet.rounds=0"
+
+
 class Linux:
-    """Debian's kernel with the check script of the demonstration's initramfs. The kernel's own lines hang on time, so
-    they do not count; a kernel that finds itself broken resets the machine."""
+    """Debian's kernel with a script of the demonstration's initramfs. The kernel's own lines hang on time, so they do
+    not count; a kernel that finds itself broken resets the machine."""
     memory = LINUX_MEMORY
     # In the lab a hash costs a hundred times what it costs on a processor, and whoever shares its two processors with
     # many others may be silent for seconds.

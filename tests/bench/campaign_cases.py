@@ -10,11 +10,13 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bench"))
 import campaign_space as space  # noqa: E402 (found by the line above)
 from campaign_guest import GuestError, Linux, check_golden  # noqa: E402
-from campaign_outcome import (CORRECTED, CRASH, HANG, INVALID, MASKED, OUTCOMES, SILENT, STOPPED,  # noqa: E402
-                              Golden, Observation, account, broken_expectations, classify)
+from campaign_outcome import (CORRECTED, CRASH, HANG, INVALID, MASKED, NOT_INJECTED, OUTCOMES, SILENT,  # noqa: E402
+                              STOPPED, Golden, Observation, account, broken_expectations, classify)
 from campaign_run import touched_ranges, whole_memory  # noqa: E402
 from campaign_statistics import extrapolate, margin_of_error, quantile, sample_size, wilson  # noqa: E402
 from campaign_store import Row, Store, StoreError, differences  # noqa: E402
+from campaign_tour import (BEHIND, LAST, Console, Look, come_of, events_story, grown, round_lines,  # noqa: E402
+                           well)
 
 
 def refused(kind, action):
@@ -210,6 +212,120 @@ def case_touched_memory():
     os.pwrite(memory, b"z", 64 * 4096 - 1)
     assert touched_ranges(memory) == ((5 * 4096, 8192), (63 * 4096, 4096))
     assert whole_memory(16) == ((0, 16 << 20),) and whole_memory(4096) == ((0, 3 << 30), (4 << 30, 1 << 30))
+
+
+def case_load_lines():
+    # What a guest printed.
+    assert round_lines(1) == [
+        b"round 1: arithmetic 135525",
+        b"round 1: sha256 2c3792a767d198224d921e01f8c7d7038d36806ab343e346764370c328061dc8",
+        b"round 1: sort 6344d0430a5f78e4292367b6f89d9ddd", b"round 1: awk 0.439390387976", b"round 1: gzip same"]
+    assert round_lines(2)[:2] + round_lines(2)[3:4] == [
+        b"round 2: arithmetic 842755",
+        b"round 2: sha256 de880a3c916ad78df08c85ac307cf94fd8ba933b1000ad814b90c2205aceffc6",
+        b"round 2: awk 0.360331029768"]
+
+
+def load_console(rounds, end=True):
+    lines = [b"Linux 6.1 on x86_64", b"tercet: guest is up", b"[    9.000001] something of the kernel", b"load: begin"]
+    for number in range(1, rounds + 1):
+        lines += round_lines(number)
+    return b"".join(line + b"\r\n" for line in lines + list(LAST if end else ()))
+
+
+def console_of(data, ending=True, size=7):
+    console = Console()
+    console.ending = ending
+    for at in range(0, len(data), size):
+        console.take(data[at:at + size])
+    return console
+
+
+def case_load_console():
+    for size in 1, 7, 1 << 20:
+        console = console_of(load_console(3), size=size)
+        assert console.whole() and console.rounds == 3 and not console.wrong, console.wrong
+    part = console_of(load_console(2, end=False))
+    assert part.begun and part.rounds == 2 and not part.wrong and not part.whole()
+    assert not console_of(load_console(2)[:-1]).whole()
+    assert console_of(load_console(2), ending=False).wrong, "an end that nobody asked for"
+    assert console_of(load_console(2) + b"x\r\n").wrong and not console_of(load_console(2) + b"x").whole()
+    # Any bit of the load's own lines is missed nowhere.
+    good = load_console(1)
+    begin = good.index(b"load: begin")
+    for at in range(begin, len(good)):
+        for bit in 0, 3, 6:
+            bad = bytearray(good)
+            bad[at] ^= 1 << bit
+            assert not console_of(bytes(bad)).whole(), (at, bit)
+    for bad in (b"gzip same\r\nround 1: gzip", b""):
+        assert console_of(good.replace(b"gzip", bad)).wrong
+    wrong = console_of(good.replace(b"135525", b"135524")).wrong
+    assert wrong.startswith(f"byte {good.index(b'round 1')}: "), wrong
+
+
+def case_tour_classes():
+    passed = {"committed": True, "passed": True}
+    table = (
+        # what is seen, with 1 replica, with 2 and more
+        ({}, None, None),
+        ({"committed": True}, None, None),
+        ({"passed": True}, None, None),
+        (passed, MASKED, MASKED),
+        (passed | {"cares": ("repairs",)}, MASKED, CORRECTED),
+        (passed | {"late": True}, MASKED, MASKED),
+        ({"late": True, "committed": True}, HANG, HANG),
+        ({"late": True}, HANG, HANG),
+        ({"refused": True}, NOT_INJECTED, NOT_INJECTED),
+        ({"passed": True, "replaced": True}, NOT_INJECTED, NOT_INJECTED),
+        (passed | {"wrong": "x"}, SILENT, SILENT),
+        ({"wrong": "x", "over": True, "status": 0, "end": "power_off"}, SILENT, SILENT),
+        ({"wrong": "x", "over": True, "status": 0, "end": "reset"}, CRASH, SILENT),
+        ({"wrong": "x", "over": True, "status": 5, "end": "stopped"}, CRASH, SILENT),
+        ({"over": True, "status": 5, "end": "stopped"}, CRASH, STOPPED),
+        ({"over": True, "status": 0, "end": "power_off"}, SILENT, SILENT),
+        ({"over": True, "status": 0, "end": "reset"} | passed, CRASH, CRASH),
+        ({"over": True, "status": 6, "end": "crashed"}, CRASH, CRASH),
+        ({"over": True, "status": -11}, CRASH, CRASH),
+        ({"over": True, "status": None}, CRASH, CRASH),
+        ({"over": True, "status": 4}, INVALID, INVALID),
+    )
+    for seen, one, more in table:
+        for replicas, wanted in (1, one), (2, more), (3, more):
+            got = come_of(Look(**seen), replicas)
+            assert (got and got[0]) == wanted, (seen, replicas, got)
+    state = {"state": "running", "votes": {"minority": 1, "no_majority": 0}, "repairs": 1, "failovers": 0,
+             "respawns": 0, "rollbacks": 0, "replica": [{"state": "running"}, {"state": "running"}]}
+    assert well(state) and not well(state | {"state": "degraded"}) and BEHIND > 0
+    assert not well(state | {"replica": [{"state": "running"}, {"state": "joining"}]})
+    assert grown(state, state) == ()
+    assert grown(state, state | {"repairs": 2, "failovers": 1}) == ("repairs", "failovers")
+
+
+def case_tour_story():
+    def event(name, replica, ms, text):
+        data = {"ns": ms * 10**6, "text": text, "position": 1} | ({} if replica is None else {"replica": replica})
+        return {"event": f"TERCET_{name}", "data": data}
+
+    events = [event("LEADER_CHANGED", 1, 5, "x"),
+              event("REPLICA_FAULT", 2, 20, "replica 2 was outvoted at position 7: y"),
+              event("REPLICA_LOST", 0, 30, "replica 0 died at position 9: z"),
+              event("REPLICA_JOINED", 0, 50, "replica 0 is part of it, 9 pages were copied"),
+              event("REPLICA_REPAIRED", 2, 60, "replica 2 is part of it: 4 pages were copied")]
+    empty = {"kind": None, "method": None, "detect_ns": None, "repair_ns": None, "pages": None}
+    # The machine's clock began at 100 s of ours.
+    assert events_story(events, 2, 100.0, 100.015) == {
+        "kind": "outvoted", "method": "resync", "detect_ns": 5 * 10**6, "repair_ns": 40 * 10**6, "pages": 4}
+    assert events_story(events, 0, 100.0, None) == {
+        "kind": "died", "method": "respawn", "detect_ns": None, "repair_ns": 20 * 10**6, "pages": 9}
+    assert events_story(events[:1], 2, 100.0, 100.0) == empty and events_story([], 2, 0.0, None) == empty
+    # Who says after the event that it was committed is late, not early.
+    assert events_story(events, 2, 100.0, 100.5)["detect_ns"] is None
+    back = [event("ROLLBACK", None, 7, "the replicas go back to vote 3, position 4"),
+            event("REPLICA_FAULT", 0, 7, "replica 0 was outvoted at position 4: q"),
+            event("REPLICA_REPAIRED", 0, 9, "1 pages were copied")]
+    assert events_story(back, 1, 0.0, 0.003) == {
+        "kind": "rollback", "method": "resync", "detect_ns": 4 * 10**6, "repair_ns": 2 * 10**6, "pages": 1}
 
 
 def case_store():
