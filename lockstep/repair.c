@@ -61,6 +61,12 @@ static void bury(struct supervisor *supervisor, struct member *member)
 		cancel_repair(supervisor);
 }
 
+/* One of two replicas is on its way back to the vote that both agreed about, and leads from there. */
+static bool goes_back(const struct supervisor *supervisor)
+{
+	return supervisor->repair.active && supervisor->repair.rollback;
+}
+
 result repair_lose(struct supervisor *supervisor, struct member *member, const char *kind, const char *why)
 {
 	struct care *care = &supervisor->care[member->index];
@@ -74,6 +80,9 @@ result repair_lose(struct supervisor *supervisor, struct member *member, const c
 	bury(supervisor, member);
 	if (!was_live && ++care->failures >= FAILURES_MAX)
 		give_up(supervisor, member->index);
+	/* The other one is not lost with it, and nobody needs the tape of this one. */
+	if (goes_back(supervisor))
+		return OK;
 	if (roster_live_set(supervisor) == 0)
 		return fail(STATUS_NO_MAJORITY, "no replica is left (the last one, %u: %s): the machine is stopped",
 			    member->index, why);
@@ -265,7 +274,9 @@ static void restart_from(struct supervisor *supervisor, unsigned follower)
 	supervisor->repair.rollback = false;
 	roster_set_phase(supervisor, follower, CARE_LIVE);
 	succession_begin(supervisor, follower, leadership);
-	give_order(supervisor, leader, ORDER_RESYNC, follower, supervisor->repair.vote);
+	/* It may have been lost meanwhile. */
+	if (supervisor->care[leader].phase == CARE_WAITING)
+		give_order(supervisor, leader, ORDER_RESYNC, follower, supervisor->repair.vote);
 }
 
 /* --- on the way --- */
@@ -343,6 +354,9 @@ static void finish_repair(struct supervisor *supervisor)
 /* Followers read a dead leader's tape to its end: until then its memories must stay. */
 static bool may_respawn(const struct supervisor *supervisor)
 {
+	/* A new process needs a donor. */
+	if (goes_back(supervisor))
+		return false;
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (supervisor->members[i].live &&
 		    atomic_load(&supervisor->members[i].area.control->epoch) != supervisor->epoch)

@@ -182,6 +182,49 @@ START_TEST(complaint_of_two)
 }
 END_TEST
 
+/* One that went wrong may die, or hang, before the other one is back. */
+START_TEST(lost_while_going_back)
+{
+	supervised_agree(&supervised, 100);
+	disagree(200);
+	must_succeed(verdict_judge(supervisor));
+	supervised_must_have_order(&supervised, 1, ORDER_ROLLBACK, 1, 0);
+	must_succeed(repair_lose(supervisor, &supervisor->members[0], "died", "killed"));
+	must_succeed(repair_continue(supervisor));
+	/* Nobody leads yet, and there is no donor for a new process. */
+	supervised_must_be(&supervised, 0, CARE_GONE);
+	supervised_must_have_order(&supervised, 1, ORDER_ROLLBACK, 1, 0);
+	supervised_obey(&supervised, 1, 0);
+	must_succeed(repair_continue(supervisor));
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_VOTE);
+	supervised_must_be(&supervised, 1, CARE_LIVE);
+	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
+	supervised_follow(&supervised);
+	must_succeed(repair_continue(supervisor));
+	supervised_must_be(&supervised, 0, CARE_JOINING);
+	ck_assert(supervised_runs(&supervised, 0));
+	supervised_agree(&supervised, 200);
+	ck_assert_uint_eq(supervisor->tally.unconfirmed, 1);
+}
+END_TEST
+
+/* Both are lost: there is nobody. */
+START_TEST(all_lost_while_going_back)
+{
+	for (unsigned first = 0; first < 2; first++) {
+		supervised_agree(&supervised, 100);
+		disagree(200);
+		must_succeed(verdict_judge(supervisor));
+		if (first == 0)
+			must_succeed(repair_lose(supervisor, &supervisor->members[0], "died", "killed"));
+		must_fail(repair_lose(supervisor, &supervisor->members[1], "died", "killed"), STATUS_NO_MAJORITY,
+			  "no replica is left");
+		teardown();
+		setup();
+	}
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("repair_two");
@@ -197,6 +240,8 @@ int main(int argc, char **argv)
 	tcase_add_test(tests, rolled_back_in_vain);
 	tcase_add_test(tests, wrong_checkpoint);
 	tcase_add_test(tests, complaint_of_two);
+	tcase_add_test(tests, lost_while_going_back);
+	tcase_add_test(tests, all_lost_while_going_back);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }
