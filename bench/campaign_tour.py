@@ -33,8 +33,9 @@ POLL = 0.3  # seconds
 GRACE = 10  # seconds that a machine that printed something wrong has to end by itself
 ENOUGH = b"enough"
 
-WORDS = {"was outvoted": "outvoted", "could not follow": "complained", "misled": "misled", "died": "died",
-         "hung": "hung", "failed": "failed", "go back": "rollback"}
+# lockstep/booking.c
+WORDS = {"was outvoted": "outvoted", "could not follow": "complained", "misled": "misled", "lost a stop": "overshot",
+         "was stopped where": "unfound", "died": "died", "hung": "hung", "failed": "failed", "go back": "rollback"}
 FOUND = ("TERCET_REPLICA_FAULT", "TERCET_REPLICA_LOST", "TERCET_ROLLBACK")
 MENDED = {"TERCET_REPLICA_REPAIRED": "resync", "TERCET_REPLICA_JOINED": "respawn"}
 PAGES = re.compile(r"(\d+) pages were copied")
