@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "devices/host/disk.h"
 #include "devices/host/entropy.h"
+#include "lockstep/backend_net.h"
 #include "lockstep/control.h"
 #include "lockstep/fetches.h"
 #include "lockstep/inbox.h"
@@ -31,6 +32,7 @@ static const char *const op_names[DISK_OPS] = {
 struct backend {
 	struct backend_option option;
 	struct disk *disk;
+	struct backend_net *net;
 	struct disk_job *answer; /* that is on its way into the inbox, or NULL */
 	uint64_t answered;       /* bytes of it that are there */
 	size_t reads, changes;   /* under way */
@@ -39,7 +41,7 @@ struct backend {
 	uint64_t done[DISK_OPS]; /* jobs */
 	uint64_t bytes[DISK_OPS];
 	uint64_t failures;
-	uint64_t requests;       /* of others than disks */
+	uint64_t requests;       /* for entropy */
 	uint64_t request_bytes;
 	struct histogram latency; /* ns, from when a disk was given a job until it was done */
 };
@@ -53,10 +55,17 @@ struct stream {
 	uint64_t filled;
 };
 
+/* The stream of frames, likewise. */
+struct frame_stream {
+	uint8_t bytes[DEVICE_STREAM_HEADER + DEVICE_FRAME_MAX];
+	size_t used;
+};
+
 struct backends {
 	size_t count;
 	struct backend device[BOARD_PCI_MAX];
 	struct stream disks;
+	struct frame_stream frames;
 	int epoll_fd, bell_fd;
 };
 
@@ -71,6 +80,7 @@ static result open_device(struct backends *backends, struct backend *backend)
 	case BOARD_PCI_RNG:
 		return OK;
 	case BOARD_PCI_NET:
+		return backend_net_open(&backend->net, backend->option.place, backends->epoll_fd);
 	case BOARD_PCI_CONSOLE:
 		break;
 	}
@@ -121,6 +131,7 @@ void backends_close(struct backends *backends)
 	for (size_t i = 0; i < BOARD_PCI_MAX; i++) {
 		disk_close(backends->device[i].disk);
 		disk_job_free(backends->device[i].answer);
+		backend_net_close(backends->device[i].net);
 	}
 	disk_job_free(backends->disks.job);
 	fd_close(&backends->bell_fd);
@@ -225,16 +236,54 @@ static result take_disk_bytes(struct backends *backends, const uint8_t *data, si
 	return OK;
 }
 
+/* A frame of which all is there. */
+static result send_frame(struct backends *backends)
+{
+	struct frame_stream *stream = &backends->frames;
+	const size_t length = stream->used - DEVICE_STREAM_HEADER;
+	struct backend *backend = device_of(backends, bytes_load_u32(stream->bytes), BOARD_PCI_NET);
+
+	if (!backend)
+		return fail(STATUS_FAILED, "a frame was let out by what is no network card");
+	backend_net_send(backend->net, stream->bytes + DEVICE_STREAM_HEADER, length);
+	stream->used = 0;
+	return OK;
+}
+
+/* Takes some of the bytes; gives how many. */
+static result take_frame_bytes(struct backends *backends, const uint8_t *data, size_t length, size_t *taken)
+{
+	struct frame_stream *stream = &backends->frames;
+	size_t whole = DEVICE_STREAM_HEADER;
+
+	if (stream->used >= DEVICE_STREAM_HEADER)
+		whole += bytes_load_u32(stream->bytes + 4);
+	*taken = length < whole - stream->used ? length : whole - stream->used;
+	memcpy(stream->bytes + stream->used, data, *taken);
+	stream->used += *taken;
+	if (stream->used != whole)
+		return OK;
+	if (whole > DEVICE_STREAM_HEADER)
+		return send_frame(backends);
+	whole = bytes_load_u32(stream->bytes + 4);
+	if (whole == 0 || whole > DEVICE_FRAME_MAX)
+		return fail(STATUS_FAILED, "a frame of %zu bytes was let out", whole);
+	return OK;
+}
+
 result backends_output(struct backends *backends, enum output_channel channel, const void *data, size_t length)
 {
 	const uint8_t *bytes = data;
 
-	if (channel != OUTPUT_DISK)
+	if (channel != OUTPUT_DISK && channel != OUTPUT_NET)
 		return fail(STATUS_FAILED, "there is output of channel %u, which no device has", (unsigned)channel);
 	while (length > 0) {
 		size_t taken;
 
-		TRY(take_disk_bytes(backends, bytes, length, &taken));
+		if (channel == OUTPUT_DISK)
+			TRY(take_disk_bytes(backends, bytes, length, &taken));
+		else
+			TRY(take_frame_bytes(backends, bytes, length, &taken));
 		bytes += taken;
 		length -= taken;
 	}
@@ -463,6 +512,9 @@ bool backends_exchange(struct backends *backends, const struct backends_client *
 	(void)!read(backends->bell_fd, &count, sizeof(count));
 	news |= take_fetches(backends, client);
 	news |= bring_answers(backends, client);
+	for (size_t i = 0; i < backends->count; i++)
+		if (backends->device[i].net)
+			news |= backend_net_bring(backends->device[i].net, (uint32_t)i, client->page, client->kept);
 	return news;
 }
 
@@ -514,13 +566,18 @@ static json_t *other_statistics(const struct backend *backend)
 	return object;
 }
 
+static json_t *statistics_of(const struct backend *backend)
+{
+	if (backend->disk)
+		return disk_statistics(backend);
+	return backend->net ? backend_net_statistics(backend->net) : other_statistics(backend);
+}
+
 json_t *backends_statistics(const struct backends *backends)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < backends->count; i++)
-		(void)json_array_append_new(list, backends->device[i].disk ?
-							  disk_statistics(&backends->device[i]) :
-							  other_statistics(&backends->device[i]));
+		(void)json_array_append_new(list, statistics_of(&backends->device[i]));
 	return list;
 }

@@ -1,6 +1,10 @@
 #include "manage/device_options.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "devices/host/entropy.h"
+#include "devices/host/net.h"
 
 static result add(struct backends_options *options, const char *option, enum board_pci_kind kind,
 		  struct backend_option **device)
@@ -71,6 +75,46 @@ result device_options_disk(struct backends_options *options, const char *value)
 		TRY(take_disk_property(value, property, device));
 	}
 	return device->place[0] ? OK : fail(STATUS_USAGE, "--disk %s: give a file", value);
+}
+
+/* Six bytes in hexadecimal, with colons between them; of one card, not of many (IEEE 802, the lowest bit of the
+ * first). */
+static result take_mac(const char *value, const char *text, uint8_t mac[BOARD_MAC_SIZE])
+{
+	unsigned bytes[BOARD_MAC_SIZE];
+	int used = -1;
+
+	if (strlen(text) != 3 * BOARD_MAC_SIZE - 1 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4],
+		   &bytes[5], &used) != BOARD_MAC_SIZE ||
+	    used != 3 * BOARD_MAC_SIZE - 1 || (bytes[0] & 1))
+		return fail(STATUS_USAGE, "--net %s: an address is six bytes such as 52:54:00:12:34:56", value);
+	for (size_t i = 0; i < BOARD_MAC_SIZE; i++)
+		mac[i] = (uint8_t)bytes[i];
+	return OK;
+}
+
+result device_options_net(struct backends_options *options, const char *value)
+{
+	static const char mac[] = "mac=";
+	struct backend_option *device;
+
+	TRY(add(options, "--net", BOARD_PCI_NET, &device));
+	if (strlen(value) >= sizeof(device->place))
+		return fail(STATUS_USAGE, "--net %.40s...: that is too long", value);
+	memcpy(device->place, value, strlen(value) + 1);
+	/* An address of nobody's in particular (IEEE 802, 8.4: locally administered). */
+	TRY(entropy_read(device->mac, sizeof(device->mac)));
+	device->mac[0] = (uint8_t)((device->mac[0] & 0xFC) | 2);
+	for (char *next = cut(device->place); next;) {
+		char *property = next;
+
+		next = cut(property);
+		if (strncmp(property, mac, strlen(mac)) != 0)
+			return fail(STATUS_USAGE, "--net %s: what is \"%s\"?", value, property);
+		TRY(take_mac(value, property + strlen(mac), device->mac));
+	}
+	return net_check(device->place);
 }
 
 result device_options_rng(struct backends_options *options)

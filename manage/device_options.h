@@ -10,6 +10,10 @@
 /* --disk FILE[,readonly][,serial=TEXT]: a comma within a file's name is written twice. Errors: STATUS_USAGE. */
 must_check result device_options_disk(struct backends_options *options, const char *value);
 
+/* --net tap=NAME|fd=NUMBER|passt=SOCKET[,mac=XX:XX:XX:XX:XX:XX]: without an address it gets a random one. Errors:
+ * STATUS_USAGE. */
+must_check result device_options_net(struct backends_options *options, const char *value);
+
 /* --rng. Errors: STATUS_USAGE too many devices. */
 must_check result device_options_rng(struct backends_options *options);
 

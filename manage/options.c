@@ -43,6 +43,7 @@ enum option_id {
 	OPTION_MAX_SEGMENT,
 	OPTION_CONSOLE,
 	OPTION_DISK,
+	OPTION_NET,
 	OPTION_RNG,
 	OPTION_STATS,
 	OPTION_RECORD,
@@ -71,6 +72,7 @@ static const struct option long_options[] = {
 	{ "max-segment", required_argument, NULL, OPTION_MAX_SEGMENT },
 	{ "console", required_argument, NULL, OPTION_CONSOLE },
 	{ "disk", required_argument, NULL, OPTION_DISK },
+	{ "net", required_argument, NULL, OPTION_NET },
 	{ "rng", no_argument, NULL, OPTION_RNG },
 	{ "stats", required_argument, NULL, OPTION_STATS },
 	{ "record", required_argument, NULL, OPTION_RECORD },
@@ -111,6 +113,9 @@ const char *options_help(void)
 	       "  --disk FILE[,readonly][,serial=TEXT]\n"
 	       "                           a disk: a raw image or a block device (at most 8\n"
 	       "                           devices, on the guest's PCI bus in this order)\n"
+	       "  --net tap=NAME|fd=NUMBER|passt=SOCKET[,mac=ADDRESS]\n"
+	       "                           a network card: a tap of that name, an open one, or user-mode networking\n"
+	       "                           by the socket of a passt\n"
 	       "  --rng                    a device that gives the guest the host's random numbers\n"
 	       "  --stats FILE             write statistics as JSON when the run ends\n"
 	       "  --record FILE            write down what happens to the machine, for `tercet replay`\n"
@@ -327,6 +332,8 @@ static result take_option(int id, const char *value, struct machine_options *opt
 		return console_check(value);
 	case OPTION_DISK:
 		return device_options_disk(&options->devices, value);
+	case OPTION_NET:
+		return device_options_net(&options->devices, value);
 	case OPTION_RNG:
 		return device_options_rng(&options->devices);
 	case OPTION_STATS:

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -194,7 +196,7 @@ START_TEST(refused)
 	}
 	device_disk_put(&writer, &request);
 	ck_assert(failed(backends_output(backends, OUTPUT_DISK, bytes, sizeof(bytes))));
-	ck_assert(failed(backends_output(backends, OUTPUT_NET, bytes, sizeof(bytes))));
+	ck_assert(failed(backends_output(backends, OUTPUT_VCONSOLE, bytes, sizeof(bytes))));
 }
 END_TEST
 
@@ -340,6 +342,50 @@ START_TEST(full_inbox)
 }
 END_TEST
 
+/* Frames, out by the stream however it is cut, and in. */
+START_TEST(network)
+{
+	struct backends_options options = { .count = 1 };
+	uint8_t stream[2 * (DEVICE_STREAM_HEADER + 100)], got[200];
+	int ends[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	backends_close(backends);
+	options.device[0].kind = BOARD_PCI_NET;
+	(void)snprintf(options.device[0].place, sizeof(options.device[0].place), "fd=%d", ends[0]);
+	must_succeed(backends_open(&backends, &options));
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *record = stream + i * (DEVICE_STREAM_HEADER + 100);
+
+		bytes_store_u32(record, 0);
+		bytes_store_u32(record + 4, 100);
+		memset(record + 8, 0x40 + (int)i, 100);
+	}
+	for (size_t at = 0; at < sizeof(stream); at += 5)
+		must_succeed(backends_output(backends, OUTPUT_NET, stream + at,
+					     sizeof(stream) - at < 5 ? sizeof(stream) - at : 5));
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(recv(ends[1], got, sizeof(got), MSG_DONTWAIT), 100);
+		ck_assert_mem_eq(got, stream + i * (DEVICE_STREAM_HEADER + 100) + 8, 100);
+	}
+	ck_assert_int_eq(send(ends[1], got, 77, 0), 77);
+	const struct inbox_entry entry = next();
+
+	ck_assert_uint_eq(entry.input.kind, INPUT_NET);
+	ck_assert_uint_eq(entry.input.length, 77);
+	ck_assert_mem_eq(entry.input.data, got, 77);
+	/* For a guest that takes nothing they are lost, before there is no room for anything else. */
+	for (unsigned i = 0; i < 20000; i++) {
+		ck_assert_int_eq(send(ends[1], got, 100, 0), 100);
+		(void)!backends_exchange(backends, &client);
+	}
+	ck_assert_uint_lt(atomic_load(&page->inbox_written) - client.kept, CONTROL_INBOX_SIZE * 3 / 4);
+	bytes_store_u32(stream + 4, DEVICE_FRAME_MAX + 1);
+	must_fail(backends_output(backends, OUTPUT_NET, stream, 8), STATUS_FAILED, "a frame of 1515 bytes");
+	(void)close(ends[1]);
+}
+END_TEST
+
 START_TEST(behind)
 {
 	unsigned given = 0;
@@ -378,6 +424,7 @@ int main(void)
 	tcase_add_test(tests, begins_anew);
 	tcase_add_test(tests, damaged);
 	tcase_add_test(tests, full_inbox);
+	tcase_add_test(tests, network);
 	tcase_add_test(tests, behind);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
