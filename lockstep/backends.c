@@ -231,6 +231,7 @@ static result take_disk_bytes(struct backends *backends, const uint8_t *data, si
 			return OK;
 		TRY(begin_change(backends, stream));
 	}
+	invariant(stream->job);
 	if (stream->filled == data_of(stream->job))
 		give_change(stream);
 	return OK;
