@@ -243,12 +243,11 @@ static result flip_saved(const struct inject_fault *fault, const struct board *b
 static result make_board(struct board **board)
 {
 	struct board_pci_device pci[BOARD_PCI_MAX];
-	const struct board_config config = { .ram_size = RAM_SIZE_MIN, .pci = pci, .pci_count = BOARD_PCI_MAX };
 
 	for (size_t i = 0; i < BOARD_PCI_MAX; i++)
 		pci[i] = (struct board_pci_device){ .kind = BOARD_PCI_DISK, .disk_size = 512 };
-
-	return board_create(board, &config);
+	return board_create(board, &(struct board_config){
+					   .ram_size = RAM_SIZE_MIN, .pci = pci, .pci_count = BOARD_PCI_MAX });
 }
 
 result inject_target_check_device(const struct inject_fault *fault)

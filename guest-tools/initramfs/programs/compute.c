@@ -102,8 +102,8 @@ static int share_for(double seconds)
 
 	double begin = now();
 
-	while (nanosleep(&pause, &pause) < 0 && errno == EINTR)
-		continue;
+	while (nanosleep(&pause, &pause) < 0 && errno == EINTR) {
+	}
 	printf("share: %llu %llu slept %.3f\n", (unsigned long long)counts[0], (unsigned long long)counts[1],
 	       now() - begin);
 	for (int i = 0; i < JOBS; i++) {
