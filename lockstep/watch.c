@@ -199,10 +199,11 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 	return repair_rollback(supervisor);
 }
 
-static void forgive(uint64_t *since, uint64_t gap)
+/* What began in the gap, or after it, begins now: never later. */
+static void forgive(uint64_t *since, uint64_t gap, uint64_t now)
 {
 	if (*since != 0)
-		*since += gap;
+		*since = now > *since && now - *since > gap ? *since + gap : now;
 }
 
 /* Whatever kept us from looking - a stopped process group, a starved host, a virtual machine that was paused with all
@@ -214,11 +215,11 @@ static void forgive_gap(struct supervisor *supervisor, uint64_t now)
 	supervisor->watched_at = now;
 	if (gap <= supervisor->options->watchdog / STALL_PART)
 		return;
-	forgive(&supervisor->waiting_since, gap);
-	forgive(&supervisor->stalled_since, gap);
-	forgive(&supervisor->ahead_since, gap);
+	forgive(&supervisor->waiting_since, gap, now);
+	forgive(&supervisor->stalled_since, gap, now);
+	forgive(&supervisor->ahead_since, gap, now);
 	for (unsigned i = 0; i < supervisor->replicas; i++)
-		forgive(&supervisor->care[i].since, gap);
+		forgive(&supervisor->care[i].since, gap, now);
 }
 
 result watch_look(struct supervisor *supervisor)

@@ -185,6 +185,37 @@ START_TEST(owed_over_a_gap)
 }
 END_TEST
 
+/* Nor what it came to know only then. */
+START_TEST(began_after_a_gap)
+{
+	supervised_vote(&supervised, 0, 0);
+	must_succeed(verdict_judge(supervisor));
+	ck_assert_uint_ne(supervisor->waiting_since, 0);
+	supervisor->watched_at = clock_monotonic_ns() - 3 * supervised.options.watchdog;
+	must_succeed(watch_look(supervisor));
+	for (unsigned i = 0; i < 3; i++)
+		must_live(i);
+	ck_assert_uint_le(supervisor->waiting_since, clock_monotonic_ns());
+}
+END_TEST
+
+/* Nor what it ordered before it looked around again. */
+START_TEST(ordered_after_a_gap)
+{
+	supervised_agree(&supervised, 100);
+	for (unsigned i = 0; i < 2; i++) {
+		supervised_stand(&supervised, i, 200, 0);
+		supervised_vote(&supervised, i, 5 + i);
+	}
+	must_succeed(verdict_judge(supervisor));
+	supervised_must_have_order(&supervised, 1, ORDER_ROLLBACK, 1, 0);
+	supervisor->watched_at = clock_monotonic_ns() - 3 * supervised.options.watchdog;
+	must_succeed(watch_look(supervisor));
+	supervised_must_have_order(&supervised, 1, ORDER_ROLLBACK, 1, 0);
+	supervised_must_be(&supervised, 0, CARE_WAITING);
+}
+END_TEST
+
 START_TEST(nobody_waits)
 {
 	must_succeed(verdict_judge(supervisor));
@@ -397,6 +428,7 @@ int main(int argc, char **argv)
 	tcase_add_test(three, booting);
 	tcase_add_test(three, owed_ballots);
 	tcase_add_test(three, owed_over_a_gap);
+	tcase_add_test(three, began_after_a_gap);
 	tcase_add_test(three, nobody_waits);
 	tcase_add_test(three, leader_owes);
 	tcase_add_test(three, stuck);
@@ -406,6 +438,7 @@ int main(int argc, char **argv)
 	suite_add_tcase(suite, three);
 	tcase_add_checked_fixture(two, setup_two, teardown);
 	tcase_add_test(two, stuck_of_two);
+	tcase_add_test(two, ordered_after_a_gap);
 	suite_add_tcase(suite, two);
 	return fixture_run(suite);
 }
