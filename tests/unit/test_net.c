@@ -178,7 +178,7 @@ START_TEST(stream_out)
 		if (have == 0)
 			break;
 		ck_assert_uint_eq(have, WHOLE);
-		ck_assert_uint_eq(got[2] << 8 | got[3], 1000);
+		ck_assert_int_eq(got[2] << 8 | got[3], 1000);
 		ck_assert_mem_eq(got + 4, frame, sizeof(frame));
 		arrived++;
 	}
