@@ -433,7 +433,9 @@ class Fault:
                     trouble="" if passed else f"not well again: {describe(state)}")
 
     def others(self):
-        """Other replicas that were lost or repaired meanwhile."""
+        """Other replicas that were lost or repaired meanwhile; of two nobody can tell which was wrong."""
+        if self.replicas == 2:
+            return ()
         seen = sorted({event["data"]["replica"] for event in self.machine.events[self.events:]
                        if event["event"] in ("TERCET_REPLICA_FAULT", "TERCET_REPLICA_LOST") and
                        event["data"].get("replica") not in (self.sample.replica, None)})
