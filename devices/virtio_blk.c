@@ -96,6 +96,20 @@ static bool is_on_disk(const struct virtio_blk *blk, uint64_t sector, uint64_t l
 	       sector <= (blk->size - length) / VIRTIO_BLK_SECTOR;
 }
 
+/* Asks for what a read wants, for the first time or again. */
+static void fetch(const struct virtio *virtio, const struct virtio_request *request)
+{
+	const struct device_fetch wanted = {
+		.device = virtio->index,
+		.kind = FETCH_DISK,
+		.id = request->id,
+		.offset = request->offset,
+		.length = request->length,
+	};
+
+	virtio->board->fetch(virtio->board->context, &wanted);
+}
+
 static bool start_read(struct virtio_blk *blk, const struct command *command)
 {
 	struct virtio *virtio = &blk->virtio;
@@ -110,16 +124,8 @@ static bool start_read(struct virtio_blk *blk, const struct command *command)
 		.offset = command->sector * VIRTIO_BLK_SECTOR,
 		.length = (uint32_t)command->in,
 	};
-	const struct virtio_request *request = virtio_request_add(&blk->requests, &wanted);
-	const struct device_fetch fetch = {
-		.device = virtio->index,
-		.kind = FETCH_DISK,
-		.id = request->id,
-		.offset = request->offset,
-		.length = request->length,
-	};
 
-	virtio->board->fetch(virtio->board->context, &fetch);
+	fetch(virtio, virtio_request_add(&blk->requests, &wanted));
 	return true;
 }
 
@@ -372,16 +378,9 @@ static void blk_fetch_again(const struct virtio *virtio)
 
 	for (unsigned i = 0; i < blk->requests.count; i++) {
 		const struct virtio_request *request = &blk->requests.list[i];
-		const struct device_fetch fetch = {
-			.device = virtio->index,
-			.kind = FETCH_DISK,
-			.id = request->id,
-			.offset = request->offset,
-			.length = request->length,
-		};
 
 		if (request->kind == KIND_READ && virtio_is_running(virtio))
-			virtio->board->fetch(virtio->board->context, &fetch);
+			fetch(virtio, request);
 	}
 }
 
