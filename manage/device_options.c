@@ -1,6 +1,6 @@
 #include "manage/device_options.h"
 
-#include <stdio.h>
+#include <netinet/ether.h>
 #include <string.h>
 
 #include "devices/host/entropy.h"
@@ -81,16 +81,12 @@ result device_options_disk(struct backends_options *options, const char *value)
  * first). */
 static result take_mac(const char *value, const char *text, uint8_t mac[BOARD_MAC_SIZE])
 {
-	unsigned bytes[BOARD_MAC_SIZE];
-	int used = -1;
+	struct ether_addr address;
 
-	if (strlen(text) != 3 * BOARD_MAC_SIZE - 1 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4],
-		   &bytes[5], &used) != BOARD_MAC_SIZE ||
-	    used != 3 * BOARD_MAC_SIZE - 1 || (bytes[0] & 1))
+	if (strlen(text) != 3 * BOARD_MAC_SIZE - 1 || strspn(text, "0123456789abcdefABCDEF:") != strlen(text) ||
+	    !ether_aton_r(text, &address) || (address.ether_addr_octet[0] & 1))
 		return fail(STATUS_USAGE, "--net %s: an address is six bytes such as 52:54:00:12:34:56", value);
-	for (size_t i = 0; i < BOARD_MAC_SIZE; i++)
-		mac[i] = (uint8_t)bytes[i];
+	memcpy(mac, address.ether_addr_octet, BOARD_MAC_SIZE);
 	return OK;
 }
 
