@@ -1,5 +1,5 @@
 # Unit tests: each tests/unit/test_*.c is a program of Debian's `check`, linked with every floor but manage.
-#   make check-unit                              all of them; closes with "N passed, N failed"
+#   make check-unit                              all of them; closes with "N passed, N failed, N skipped"
 #   make check-unit UNIT_TESTS=tests/unit/test_bus.c    one alone
 UNIT_TESTS ?= $(sort $(wildcard tests/unit/test_*.c))
 # What several programs share: tests/unit/ without the prefix.
@@ -18,8 +18,8 @@ $(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_T
 .SECONDARY: $(UNIT_PROGRAMS:=.o) $(UNIT_HELPER_OBJECTS)
 
 .PHONY: check-unit
-check-unit: $(UNIT_PROGRAMS)
-	$(Q)tests/unit/run $^
+check-unit: $(UNIT_PROGRAMS) payloads
+	$(Q)tests/unit/run $(UNIT_PROGRAMS)
 
 # Hostile replicas: tercet, with two of its functions replaced (tests/fault/hostile.c). tests/fault/run runs it.
 HOSTILE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fault/*.c))
