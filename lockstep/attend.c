@@ -44,7 +44,6 @@ static struct source_links links_of(struct replica *replica)
 		.supervisor = replica->supervisor,
 		.devices = device_link_devices(replica),
 		.attention_seen = &replica->attention_seen,
-		.host_zero = replica->config.host_zero,
 	};
 }
 

@@ -162,6 +162,7 @@ const char *vote_cause_name(enum vote_cause cause)
 		[VOTE_CAUSE_BACKLOG] = "backlog",
 		[VOTE_CAUSE_END] = "shutdown",
 		[VOTE_CAUSE_REQUEST] = "request",
+		[VOTE_CAUSE_PAUSE] = "pause",
 	};
 
 	return cause < VOTE_CAUSES && names[cause] ? names[cause] : "unknown";

@@ -26,7 +26,7 @@
 #include "vmm/registers.h"
 
 #define CONTROL_MAGIC 0x7E5CE701u
-#define CONTROL_VERSION 4u
+#define CONTROL_VERSION 5u
 
 enum {
 	CONTROL_VOTE_SLOTS = 16,        /* vote records that are kept, a power of two */
@@ -44,6 +44,7 @@ enum {
 	CONTROL_INBOX_PER_VOTE = CONTROL_INBOX_SIZE / 4,
 	CONTROL_FAILURE_SIZE = 1024,
 	CONTROL_LEADERSHIPS = 16,       /* leaderships that are kept, a power of two */
+	TAPE_KINDS_MAX = 16,
 };
 
 /* Why a vote point was set. The numbers are part of the tape's byte format. */
@@ -53,6 +54,7 @@ enum vote_cause {
 	VOTE_CAUSE_BACKLOG = 3,  /* a log would overflow */
 	VOTE_CAUSE_END = 4,      /* the machine stopped */
 	VOTE_CAUSE_REQUEST = 5,  /* the supervisor asked for one, to repair a replica there */
+	VOTE_CAUSE_PAUSE = 6,    /* the machine stands still from here on, and all its output leaves */
 	VOTE_CAUSES
 };
 const char *vote_cause_name(enum vote_cause cause);
@@ -61,10 +63,16 @@ const char *vote_cause_name(enum vote_cause cause);
 enum machine_end {
 	END_RUNNING = 0,
 	END_POWER_OFF = 1,
-	END_RESET = 2,
+	END_RESET = 2,    /* end_value is an enum reset_cause */
 	END_EXIT = 3,     /* debug exit port; end_value is the guest's status */
 	END_CRASHED = 4,  /* triple fault, or KVM cannot go on; end_value is the exit reason */
 	END_DEAD_HALT = 5 /* halted with interrupts off */
+};
+
+/* Whose doing a reset is. */
+enum reset_cause {
+	RESET_BY_GUEST = 0,
+	RESET_BY_HOST = 1,
 };
 
 /* What a replica says at a vote point. What stands before the ballot, and cpu and devices, must be equal in equal
@@ -81,6 +89,8 @@ struct vote_record {
 	uint64_t buttons_taken;
 	uint64_t inbox_taken;    /* bytes */
 	uint64_t halted; /* 1: the guest has halted and waits for an interrupt */
+	uint64_t resets_taken; /* that were asked for */
+	uint64_t boots;        /* beginnings before this one: 0 since power-on */
 	struct vote_ballot ballot;
 	struct cpu_state cpu;
 	uint32_t devices_size;
@@ -107,7 +117,7 @@ enum replica_state {
 /* Counted by the replica itself; read by the supervisor for statistics only. */
 struct replica_statistics {
 	uint64_t exits[EXIT_REASONS];
-	uint64_t tape_entries[8];
+	uint64_t tape_entries[TAPE_KINDS_MAX];
 	uint64_t tape_bytes;
 	uint64_t pages_hashed;
 	uint64_t guest_ns;     /* host time inside KVM_RUN */
@@ -237,6 +247,9 @@ struct supervisor_page {
 	_Atomic uint64_t output_released; /* bytes of the outbox stream */
 	_Atomic uint64_t console_written; /* bytes of console input so far */
 	_Atomic uint64_t buttons;         /* presses of the power button so far */
+	_Atomic uint64_t resets;          /* that were asked for so far */
+	_Atomic uint64_t host_zero;       /* CLOCK_MONOTONIC ns at guest time 0; lockstep/guest_time.h */
+	_Atomic uint64_t frozen_at;       /* not 0: the machine is to stand still, and its clock does since then */
 	_Atomic uint64_t inbox_written;   /* bytes of inputs for devices so far; lockstep/inbox.h */
 	_Atomic uint64_t fetches_taken[VOTE_REPLICAS_MAX]; /* from the replica's ring; lockstep/fetches.h */
 	_Atomic uint32_t fetch_again;     /* moves when fetches were lost: the leader makes them again */

@@ -10,6 +10,7 @@
 #include "lockstep/event.h"
 #include "lockstep/fail_stop.h"
 #include "lockstep/ram_check.h"
+#include "lockstep/steer.h"
 
 result ending_check_memory(struct supervisor *supervisor)
 {
@@ -128,6 +129,7 @@ void ending_tell(struct supervisor *supervisor, const struct failure *failure)
 {
 	if (supervisor->begin_ns == 0)
 		return;
+	steer_tell_shutdown(supervisor);
 	if (failure->status == STATUS_OK || supervisor->over)
 		event_tell(supervisor, EVENT_MACHINE_ENDED, -1, "the machine has ended (%s)", supervisor->tally.end);
 	else

@@ -21,6 +21,11 @@ enum event_kind {
 	EVENT_RECORDING_STOPPED,
 	EVENT_MACHINE_STOPPED,
 	EVENT_MACHINE_ENDED,
+	EVENT_STOP,
+	EVENT_RESUME,
+	EVENT_RESET,
+	EVENT_POWERDOWN,
+	EVENT_SHUTDOWN,
 	EVENTS
 };
 
@@ -30,5 +35,9 @@ const char *event_name(enum event_kind kind);
 /* Tells of an event of `replica` (negative: of the machine), in a printf-like sentence without a full stop. */
 void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica, const char *format, ...)
 	printf_like(4, 5);
+
+/* Tells that the machine stands still, goes on, was reset or is off, in a sentence. With a cause, data have "guest" and
+ * "reason" besides, as QEMU's events of these names. */
+void event_tell_life(struct supervisor *supervisor, enum event_kind kind, enum life_cause cause, const char *text);
 
 #endif

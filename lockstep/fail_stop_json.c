@@ -118,6 +118,8 @@ static json_t *vote_json(const struct vote_record *record)
 	put_number(object, "buttons_taken", record->buttons_taken);
 	put_number(object, "inbox_taken", record->inbox_taken);
 	put_number(object, "halted", record->halted);
+	put_number(object, "resets_taken", record->resets_taken);
+	put_number(object, "boots", record->boots);
 	put_number(object, "epoch", record->epoch);
 	put_number(object, "tape_at", record->tape_at);
 	put_number(object, "core", record->core);

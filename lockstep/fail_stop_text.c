@@ -128,6 +128,8 @@ void fail_stop_text_digests(FILE *file, const struct fail_stop_copy *copy)
 		{ "buttons_taken", offsetof(struct vote_record, buttons_taken) },
 		{ "inbox_taken", offsetof(struct vote_record, inbox_taken) },
 		{ "halted", offsetof(struct vote_record, halted) },
+		{ "resets_taken", offsetof(struct vote_record, resets_taken) },
+		{ "boots", offsetof(struct vote_record, boots) },
 	};
 
 	if (!put_heads(file, copy))

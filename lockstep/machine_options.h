@@ -36,6 +36,9 @@ struct machine_options {
 	const char *console;      /* see devices/host/console.h */
 	const char *statistics;   /* path of the JSON file, or NULL */
 	const char *record;       /* path of the recording, or NULL */
+	bool paused;              /* it stands still before its first instruction, until it is told to go on */
+	bool hold;                /* after the guest's power-off the machine stays, and can be reset */
+	bool no_reboot;           /* a guest that resets its machine ends it */
 	bool check_ram;           /* compare all memory page by page at the end */
 	bool verbose;
 	bool seeded;              /* seed is given: boots are repeatable as far as time allows */

@@ -6,6 +6,7 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "lockstep/attend.h"
+#include "lockstep/guest_time.h"
 #include "lockstep/replica_state.h"
 #include "lockstep/run_meter.h"
 #include "vmm/instruction.h"
@@ -545,7 +546,8 @@ static result stop_somewhere(struct replica *replica, uint64_t ran, bool *ended)
 
 static bool late(const struct replica *replica, const struct source_view *view, uint64_t now)
 {
-	return view->deadline != DEVICE_NO_DEADLINE && now - replica->config.host_zero > view->deadline + LATE_NS;
+	return view->deadline != DEVICE_NO_DEADLINE &&
+	       now > guest_time_to_host(replica->supervisor, view->deadline + LATE_NS);
 }
 
 result preempt_kicked(struct replica *replica, const struct source_view *view, bool *ended)

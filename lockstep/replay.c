@@ -16,6 +16,7 @@
 #include "lockstep/fail_stop_copy.h"
 #include "lockstep/fail_stop_text.h"
 #include "lockstep/file_hash.h"
+#include "lockstep/guest_time.h"
 #include "lockstep/leadership.h"
 #include "lockstep/recording.h"
 #include "lockstep/spawn.h"
@@ -195,6 +196,8 @@ static result bring_input(struct replay *replay, struct tape_entry *entry)
 		atomic_store(&replay->page->console_written, replay->console_taken);
 	} else if (entry->kind == TAPE_BUTTON) {
 		atomic_fetch_add(&replay->page->buttons, 1);
+	} else if (entry->kind == TAPE_RESET) {
+		atomic_fetch_add(&replay->page->resets, 1);
 	} else if (entry->kind == TAPE_DEVICE || entry->kind == TAPE_SKIP) {
 		return bring_device_input(replay, entry);
 	}
@@ -415,9 +418,6 @@ static result make_config(struct replay *replay)
 		.replicas = MEMBERS,
 		.memory = machine->memory,
 		.vote_interval = NS_PER_S,
-		/* Whatever time is recorded has come by now, by this clock: replays need not wait for it. What had not
-		 * come after a century is no time that a board must bear. */
-		.host_zero = clock_monotonic_ns() - BOARD_TIME_MAX / 2,
 		.rtc_epoch = machine->rtc_epoch,
 		.kind = machine->kind,
 		.verbose = replay->options->verbose,
@@ -442,6 +442,9 @@ static result make_page(struct replay *replay)
 	TRY(supervisor_page_create(&replay->page, &replay->page_fd, "tercet-replay"));
 	leadership_publish(replay->page, 0, &(struct leadership){ .leader = LEADER });
 	atomic_store(&replay->page->live, 1u << FOLLOWER);
+	/* Whatever time is recorded has come by now, by this clock: replays need not wait for it. What had not come
+	 * after a century is no time that a board must bear. */
+	guest_time_begin(replay->page, clock_monotonic_ns() - BOARD_TIME_MAX / 2);
 	return OK;
 }
 

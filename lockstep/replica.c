@@ -20,6 +20,7 @@
 #include "lockstep/hunt.h"
 #include "lockstep/inject.h"
 #include "lockstep/outbox.h"
+#include "lockstep/reboot.h"
 #include "lockstep/replica_config.h"
 #include "lockstep/replica_state.h"
 #include "lockstep/scrub.h"
@@ -47,7 +48,7 @@ static void on_request(void *context, enum board_request request, uint32_t argum
 		set_end(replica, END_POWER_OFF, 0);
 		break;
 	case BOARD_REQUEST_RESET:
-		set_end(replica, END_RESET, 0);
+		set_end(replica, END_RESET, RESET_BY_GUEST);
 		break;
 	case BOARD_REQUEST_EXIT:
 		set_end(replica, END_EXIT, argument);
@@ -63,7 +64,11 @@ static void on_request(void *context, enum board_request request, uint32_t argum
 static result pass_vote(struct replica *replica)
 {
 	TRY(attend_verdict(replica));
-	if (!replica->rejoined && !replica->leave)
+	if (replica->rejoined || replica->leave)
+		return OK;
+	if (replica->end == END_RESET)
+		return reboot_machine(replica);
+	if (replica->end == END_RUNNING)
 		board_resume(replica->board);
 	return OK;
 }
@@ -81,6 +86,8 @@ static result cast_vote(struct replica *replica, enum vote_cause cause)
 		.console_taken = replica->console_taken,
 		.buttons_taken = replica->buttons_taken,
 		.inbox_taken = replica->inbox_taken,
+		.resets_taken = replica->resets_taken,
+		.boots = replica->boots,
 		.halted = replica->machine.halted,
 		.output_host_ns = replica->output_host_ns,
 		.tape_at = attend_tape_at(replica),
@@ -109,8 +116,8 @@ static result vote(struct replica *replica, enum vote_cause cause)
 {
 	bool settled = true;
 
-	/* At its end the machine's last instruction stays as it is. */
-	if (replica->end == END_RUNNING) {
+	/* A machine that can never go on is left as it is. */
+	if (replica->end == END_RUNNING || replica->end == END_POWER_OFF || replica->end == END_RESET) {
 		if (!machine_can_vote(&replica->machine))
 			return OK;
 		TRY(machine_settle(&replica->machine, &settled));
@@ -136,12 +143,14 @@ static struct source_view view_of(const struct replica *replica)
 		.console_taken = replica->console_taken,
 		.buttons_taken = replica->buttons_taken,
 		.inbox_taken = replica->inbox_taken,
+		.resets_taken = replica->resets_taken,
 		.exits_unvoted = machine->position - replica->box.voted_position,
 		.output_pending = outbox_pending(&replica->outbox),
 		.output_urgent = replica->output_urgent,
 		.must_wait = machine->halted && !machine_can_wake(machine),
 		.ended = replica->end != END_RUNNING,
 		.end_voted = replica->end_voted,
+		.may_vote = machine_can_vote(machine),
 	};
 }
 
@@ -250,6 +259,12 @@ static result take_inputs(struct replica *replica)
 			break;
 		case INPUT_DEVICE:
 			device_link_input(replica, input.entry);
+			break;
+		case INPUT_RESET:
+			replica->resets_taken++;
+			replica->end = END_RESET;
+			replica->end_value = RESET_BY_HOST;
+			replica->end_voted = false;
 			break;
 		case INPUT_SKIP:
 			replica->inbox_taken = input.value;
@@ -453,25 +468,15 @@ static result build_machine(struct replica *replica)
 		.pci = config->pci,
 		.pci_count = config->pci_count,
 	};
-	const struct boot_source boot = {
-		.kind = (enum boot_kind)config->kind,
-		.kernel_fd = config->kernel_fd,
-		.kernel_name = config->kernel_name,
-		.initrd_fd = config->initrd_fd,
-		.initrd_name = config->initrd_name,
-		.command_line = config->command_line,
-	};
-	struct boot_source source = boot;
 	struct cpu_state entry;
 
-	memset(&entry, 0, sizeof(entry));
-	memcpy(source.seed, config->seed, sizeof(source.seed));
 	board.out.request = on_request;
 	TRY(board_create(&replica->board, &board));
 	/* The files first: what is wrong with them is wrong on every host. */
 	if (!config->joins)
-		TRY(boot_load(&replica->ram, &source, &entry));
-	TRY(machine_create(&replica->machine, &replica->ram, replica->board, boot_needs_shim(source.kind)));
+		TRY(reboot_load(replica, &entry));
+	TRY(machine_create(&replica->machine, &replica->ram, replica->board,
+			   boot_needs_shim((enum boot_kind)config->kind)));
 	if (!config->joins)
 		TRY(machine_import(&replica->machine, &entry, false));
 	outbox_init(&replica->outbox, replica->own.outbox, &replica->own.control->output_written);

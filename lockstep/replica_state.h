@@ -68,6 +68,8 @@ struct replica {
 	uint64_t console_taken;
 	uint64_t buttons_taken;
 	uint64_t inbox_taken;
+	uint64_t resets_taken;
+	uint64_t boots; /* beginnings before this one */
 	struct fetch_state fetches;
 	uint64_t output_host_ns; /* when the oldest output since the last vote was made */
 	bool output_urgent;      /* there is output that a device waits for, since the last vote */

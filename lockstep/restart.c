@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "lockstep/booking.h"
 #include "lockstep/event.h"
+#include "lockstep/guest_time.h"
 #include "lockstep/leadership.h"
 #include "lockstep/roster.h"
 #include "lockstep/verdict.h"
@@ -69,7 +70,7 @@ static void reset_knowledge(struct supervisor *supervisor)
 static void reset_time(struct supervisor *supervisor)
 {
 	supervisor->config.rtc_epoch = (int64_t)time(NULL);
-	supervisor->config.host_zero = clock_monotonic_ns();
+	guest_time_begin(supervisor->page, clock_monotonic_ns());
 }
 
 static void reset_care(struct supervisor *supervisor, unsigned replica)

@@ -91,19 +91,21 @@ result resync_take(struct replica *replica, const struct resync_origin *origin)
 {
 	const struct vote_record *record = origin->record;
 
-	if (record->end != END_RUNNING)
-		return fail(STATUS_FAILED, "a machine that has ended has no state to take over");
+	if (record->end != END_RUNNING && record->end != END_POWER_OFF && record->end != END_RESET)
+		return fail(STATUS_FAILED, "a machine that can never go on has no state to take over");
 	/* First: an import ends what the machine is in the middle of, and that may write memory. */
 	TRY(machine_import(&replica->machine, &record->cpu, record->halted != 0));
 	TRY(take_memory(replica, origin));
 	TRY(take_devices(replica, record));
 	machine_place(&replica->machine, record->position);
-	replica->end = END_RUNNING;
-	replica->end_value = 0;
-	replica->end_voted = false;
+	replica->end = (enum machine_end)record->end;
+	replica->end_value = record->end_value;
+	replica->end_voted = record->end != END_RUNNING;
 	replica->console_taken = record->console_taken;
 	replica->buttons_taken = record->buttons_taken;
 	replica->inbox_taken = record->inbox_taken;
+	replica->resets_taken = record->resets_taken;
+	replica->boots = record->boots;
 	replica->output_urgent = false;
 	replica->output_host_ns = 0;
 	replica->moved = false;

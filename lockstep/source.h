@@ -22,6 +22,7 @@ enum input_kind {
 	INPUT_CONSOLE, /* `length` bytes for COM1 */
 	INPUT_BUTTON,  /* the power button was pressed */
 	INPUT_DEVICE,  /* `entry` of the inbox is for a device that waits for it */
+	INPUT_RESET,   /* the machine is to be reset */
 	INPUT_SKIP,    /* what the inbox has up to offset `value` is void */
 	INPUT_VOTE,    /* a vote point, for `value`, an enum vote_cause */
 	INPUT_STOP,    /* nothing more at this position: enter the guest and stop at `stop` */
@@ -48,12 +49,14 @@ struct source_view {
 	uint64_t console_taken;  /* inputs consumed so far */
 	uint64_t buttons_taken;
 	uint64_t inbox_taken;
+	uint64_t resets_taken;
 	uint64_t exits_unvoted;  /* exits and output since the last vote point */
 	uint64_t output_pending;
 	bool output_urgent;      /* something outside waits for it, and so does the guest; not replicated */
 	bool must_wait;          /* the guest is halted and nothing wakes it yet */
 	bool ended;              /* the machine has ended: only a vote is left to do */
 	bool end_voted;          /* and that is done */
+	bool may_vote;           /* as far as is known before its last instruction is complete */
 };
 
 struct source;
@@ -84,7 +87,6 @@ struct source_links {
 	const struct supervisor_page *supervisor;
 	struct source_devices devices;
 	const uint32_t *attention_seen; /* what supervisor->attention was when this replica looked last */
-	uint64_t host_zero; /* CLOCK_MONOTONIC ns at guest time 0 */
 };
 
 /* What a replica's devices say to an entry of the inbox. */

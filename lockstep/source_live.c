@@ -5,6 +5,7 @@
 
 #include "base/futex.h"
 #include "devices/device.h"
+#include "lockstep/guest_time.h"
 
 /* Output may gather for this part of the vote interval: a terminal shows it as soon, and one vote serves many
  * bytes. */
@@ -28,9 +29,9 @@ static void write_entry(struct source_live *live, enum tape_kind kind, uint64_t 
 	statistics->tape_bytes += tape_write(&live->tape, kind, position, payload, length);
 }
 
-static uint64_t host_time(const struct source_live *live, const struct source_view *view)
+static uint64_t present(const struct source_live *live, const struct source_view *view)
 {
-	uint64_t now = clock_monotonic_ns() - live->links.host_zero;
+	uint64_t now = guest_time_now(live->links.supervisor);
 
 	return now > view->now ? now : view->now;
 }
@@ -112,7 +113,7 @@ static result live_time(struct source *source, const struct source_view *view, s
 	struct source_live *live = as_live(source);
 
 	input->kind = INPUT_TIME;
-	input->value = host_time(live, view);
+	input->value = present(live, view);
 	write_entry(live, TAPE_TIME, view->position, &input->value, sizeof(input->value));
 	return OK;
 }
@@ -130,14 +131,31 @@ static uint64_t output_delay(const struct source_live *live, const struct source
 	return view->output_urgent ? 0 : live->output_delay;
 }
 
+/* Everything that was done has been voted on: there is nothing new here. */
+static bool stands(const struct source_view *view)
+{
+	return view->exits_unvoted == 0 && view->output_pending == 0;
+}
+
+/* Whether the machine is to stand still, and has not voted where it is. Where no vote is possible, it goes on to the
+ * next position. */
+static bool pause_due(const struct source_live *live, const struct source_view *view)
+{
+	return guest_time_frozen(live->links.supervisor) && !stands(view) && view->position > live->voted_position;
+}
+
 /* Whether a vote is due at this position, and why. */
 static enum vote_cause vote_due(struct source_live *live, const struct source_view *view, uint64_t host)
 {
-	if (view->ended)
-		return view->end_voted ? 0 : VOTE_CAUSE_END;
+	if (view->ended && !view->end_voted)
+		return VOTE_CAUSE_END;
 	if (atomic_load_explicit(&live->links.supervisor->vote_request, memory_order_acquire) != live->request_seen &&
 	    !vote_at_hand(live))
 		return VOTE_CAUSE_REQUEST;
+	if (view->ended)
+		return 0;
+	if (pause_due(live, view))
+		return VOTE_CAUSE_PAUSE;
 	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE ||
 	    live->tape.at - live->voted_at >= CONTROL_TAPE_PER_VOTE ||
 	    view->inbox_taken - live->voted_inbox >= CONTROL_INBOX_PER_VOTE)
@@ -182,6 +200,18 @@ static bool button_waits(const struct source_live *live, const struct source_vie
 	return atomic_load_explicit(&live->links.supervisor->buttons, memory_order_acquire) > view->buttons_taken;
 }
 
+static bool reset_waits(const struct source_live *live, const struct source_view *view)
+{
+	return atomic_load_explicit(&live->links.supervisor->resets, memory_order_acquire) > view->resets_taken;
+}
+
+/* The host time at which the guest's devices want to be looked at. */
+static uint64_t deadline_of(const struct source_live *live, const struct source_view *view)
+{
+	return view->deadline == DEVICE_NO_DEADLINE ? UINT64_MAX :
+						      guest_time_to_host(live->links.supervisor, view->deadline);
+}
+
 /* What the inbox has next, if something can be done with it: a device takes it, or it is void. */
 static bool look_into_inbox(const struct source_live *live, const struct source_view *view, struct inbox_entry *entry,
 			    bool *is_void)
@@ -212,7 +242,7 @@ enum source_need source_live_needs(const struct source_live *live, const struct 
 	/* In a segment that began after the last vote there is nothing to vote about before it has lasted. */
 	uint64_t last_vote = live->next_vote - live->vote_interval > begin ? live->next_vote - live->vote_interval :
 									     begin;
-	uint64_t deadline = view->deadline == DEVICE_NO_DEADLINE ? UINT64_MAX : view->deadline + live->links.host_zero;
+	uint64_t deadline = deadline_of(live, view);
 	uint64_t output = view->output_pending == 0 ? UINT64_MAX :
 			  live->output_since == 0   ? host + output_delay(live, view) :
 						      live->output_since + output_delay(live, view);
@@ -220,9 +250,10 @@ enum source_need source_live_needs(const struct source_live *live, const struct 
 	*next = last_vote + segment_max;
 	if (output < *next && !vote_at_hand(live))
 		*next = output;
-	if (host >= *next || (atomic_load(&page->vote_request) != live->request_seen && !vote_at_hand(live)))
+	if (host >= *next || (atomic_load(&page->vote_request) != live->request_seen && !vote_at_hand(live)) ||
+	    guest_time_frozen(page))
 		return SOURCE_NEEDS_VOTE;
-	if (host >= deadline || (keys_waiting(live, view) > 0 && view->console_room > 0) ||
+	if (host >= deadline || reset_waits(live, view) || (keys_waiting(live, view) > 0 && view->console_room > 0) ||
 	    button_waits(live, view) || look_into_inbox(live, view, &entry, &is_void))
 		return SOURCE_NEEDS_INPUT;
 	if (deadline < *next)
@@ -272,20 +303,22 @@ static bool take_inbox(struct source_live *live, const struct source_view *view,
 	return false;
 }
 
-/* Sleeps in a halted guest until something may be due. */
-static void idle(struct source_live *live, const struct source_view *view, uint32_t sequence)
+/* Sleeps in a halted guest until something may be due; in one that stands still, until somebody has something to
+ * say. */
+static void idle(struct source_live *live, const struct source_view *view, uint32_t sequence, bool still)
 {
 	struct replica_statistics *statistics = &live->links.own->control->statistics;
 	uint64_t begin = clock_monotonic_ns();
 	uint64_t until = begin + IDLE_LOOK_NS;
-	uint64_t deadline = view->deadline == DEVICE_NO_DEADLINE ? UINT64_MAX : view->deadline + live->links.host_zero;
+	uint64_t deadline = deadline_of(live, view);
 
-	if (deadline < until && !view->ended)
+	if (!still && deadline < until)
 		until = deadline;
 	/* Not while a verdict is awaited, which ends the sleep by itself. */
-	if (live->output_since && !vote_at_hand(live) && live->output_since + output_delay(live, view) < until)
+	if (!still && live->output_since && !vote_at_hand(live) &&
+	    live->output_since + output_delay(live, view) < until)
 		until = live->output_since + output_delay(live, view);
-	if (view->position > live->voted_position && live->next_vote < until)
+	if (!still && view->position > live->voted_position && live->next_vote < until)
 		until = live->next_vote;
 	republish(live, view);
 	control_beat(live->links.own->control);
@@ -294,6 +327,30 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 	if (until > begin)
 		futex_wait(&live->links.supervisor->sequence, sequence, until - begin);
 	statistics->halt_ns += clock_monotonic_ns() - begin;
+}
+
+/* What there is for a running guest, if there is something. */
+static bool take_input(struct source_live *live, const struct source_view *view, struct input *input)
+{
+	uint64_t now = guest_time_now(live->links.supervisor);
+
+	if (now >= view->deadline && now > view->now) {
+		write_entry(live, TAPE_TIME, view->position, &now, sizeof(now));
+		input->kind = INPUT_TIME;
+		input->value = now;
+		return true;
+	}
+	return take_inbox(live, view, input);
+}
+
+/* Somebody asked for a reset. One whose guest has powered off is only waiting for that. */
+static bool take_reset(struct source_live *live, const struct source_view *view, struct input *input)
+{
+	if (!reset_waits(live, view) || !view->may_vote)
+		return false;
+	write_entry(live, TAPE_RESET, view->position, NULL, 0);
+	input->kind = INPUT_RESET;
+	return true;
 }
 
 static result live_next(struct source *source, const struct source_view *view, struct input *input)
@@ -324,21 +381,14 @@ static result live_next(struct source *source, const struct source_view *view, s
 			*input = ask_vote(live, view, cause, host);
 			return OK;
 		}
-		if (!view->ended) {
-			uint64_t now = host - live->links.host_zero;
+		if (take_reset(live, view, input))
+			return OK;
 
-			if (now >= view->deadline && now > view->now) {
-				write_entry(live, TAPE_TIME, view->position, &now, sizeof(now));
-				input->kind = INPUT_TIME;
-				input->value = now;
-				return OK;
-			}
-			if (take_inbox(live, view, input))
-				return OK;
-			if (!view->must_wait)
-				return OK;
-		}
-		idle(live, view, sequence);
+		bool still = view->ended || (guest_time_frozen(live->links.supervisor) && stands(view));
+
+		if (!still && (take_input(live, view, input) || !view->must_wait))
+			return OK;
+		idle(live, view, sequence, still);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/futex.h"
+#include "lockstep/guest_time.h"
 
 /* A follower that has caught up sleeps until its leader is so many positions ahead, or for so long: waking it for
  * every exit would cost the leader a system call each. */
@@ -110,7 +111,7 @@ static void consume(struct source_tape *follower, const struct tape_entry *entry
 /* A time that goes back, or that has not come yet, is a sick leader's. */
 static result check_time(struct source_tape *follower, const struct source_view *view, uint64_t now)
 {
-	uint64_t host = clock_monotonic_ns() - follower->links.host_zero;
+	uint64_t host = guest_time_bound(follower->links.supervisor);
 
 	if (now >= view->now && now <= host + TIME_AHEAD_MAX_NS)
 		return OK;
@@ -227,6 +228,13 @@ static result to_input(struct source_tape *follower, const struct source_view *v
 		input->kind = INPUT_DEVICE;
 		input->entry = &follower->entry;
 		return check_device(follower, view, entry);
+	case TAPE_RESET:
+		input->kind = INPUT_RESET;
+		if (atomic_load(&follower->links.supervisor->resets) <= view->resets_taken)
+			return fail(STATUS_NO_MAJORITY, "the leader resets a machine of which nobody wanted that");
+		if (!view->may_vote || (view->ended && !view->end_voted))
+			return fail(STATUS_NO_MAJORITY, "the leader resets the machine where this replica cannot be");
+		return OK;
 	case TAPE_SKIP:
 		input->kind = INPUT_SKIP;
 		input->value = tape_entry_value(entry);

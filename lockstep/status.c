@@ -63,6 +63,8 @@ static const char *machine_state(const struct supervisor *supervisor)
 
 	if (supervisor->over)
 		return "ended";
+	if (supervisor->life.state != LIFE_RUNNING)
+		return life_state_name(supervisor->life.state);
 	return roster_live_set(supervisor) == all ? "running" : "degraded";
 }
 

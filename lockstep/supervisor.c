@@ -28,6 +28,7 @@
 #include "lockstep/record.h"
 #include "lockstep/repair.h"
 #include "lockstep/roster.h"
+#include "lockstep/steer.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
 #include "lockstep/watch.h"
@@ -97,8 +98,8 @@ static result take_keys(struct supervisor *supervisor)
 				     &quit);
 
 	if (quit) {
-		supervisor->asked_to_end = true;
-		return fail(STATUS_FAILED, "ended by Ctrl-A x before the guest powered off");
+		supervisor->asked_to_end = LIFE_HOST_UI;
+		return steer_quit(supervisor, "ended by Ctrl-A x");
 	}
 	if (length == 0)
 		return OK;
@@ -131,13 +132,14 @@ static void drain(int fd)
 static result take_signal(struct supervisor *supervisor)
 {
 	struct signalfd_siginfo information;
+	char how[64];
 
 	if (read(supervisor->signal_fd, &information, sizeof(information)) != sizeof(information))
 		return OK;
-	supervisor->asked_to_end = true;
-	return fail(STATUS_FAILED, "ended by signal %u (%s) before %s", information.ssi_signo,
-		    strsignal((int)information.ssi_signo),
-		    supervisor->over ? "all output was taken" : "the guest powered off");
+	supervisor->asked_to_end = LIFE_HOST_SIGNAL;
+	(void)snprintf(how, sizeof(how), "ended by signal %u (%s)", information.ssi_signo,
+		       strsignal((int)information.ssi_signo));
+	return steer_quit(supervisor, how);
 }
 
 static result take_event(struct supervisor *supervisor, const struct epoll_event *event)
@@ -218,6 +220,7 @@ static result supervise(struct supervisor *supervisor)
 		serve_devices(supervisor);
 		if (supervisor->over)
 			TRY(console_flush(&supervisor->console));
+		TRY(steer_continue(supervisor, must_deliver(supervisor)));
 	}
 	return OK;
 }
@@ -389,7 +392,7 @@ static result set_up(struct supervisor *supervisor)
 	TRY(check_statistics(supervisor->options->statistics));
 	TRY(record_open(&supervisor->record, supervisor->options->record, supervisor));
 	supervisor->begin_ns = clock_monotonic_ns();
-	supervisor->config.host_zero = supervisor->begin_ns;
+	steer_begin(supervisor);
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		TRY(start_member(supervisor, i));
 	return OK;

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "lockstep/inject.h"
+#include "lockstep/machine_control.h"
 #include "lockstep/machine_options.h"
 
 struct supervisor;
@@ -23,5 +24,8 @@ json_t *supervisor_status(const struct supervisor *supervisor);
 /* Has a replica commit a fault on purpose, at the fault's position or at its next one if that is past. Errors:
  * STATUS_USAGE no such replica; STATUS_FAILED it takes no part, or has not yet taken the fault before. */
 must_check result supervisor_inject(struct supervisor *supervisor, const struct inject_fault *fault);
+
+/* Pause, resume, reset, power button, end. */
+extern const struct machine_control supervisor_control;
 
 #endif

@@ -15,6 +15,7 @@
 #include "lockstep/cores.h"
 #include "lockstep/digest.h"
 #include "lockstep/heartbeat.h"
+#include "lockstep/life.h"
 #include "lockstep/machine_options.h"
 #include "lockstep/replica_config.h"
 #include "lockstep/service.h"
@@ -103,7 +104,10 @@ struct supervisor {
 	uint64_t begin_ns;
 	struct vote_record *records; /* VOTE_REPLICAS_MAX: copies of the vote at hand */
 
-	bool asked_to_end; /* by its user, who needs no report of it */
+	struct life life;
+	enum life_cause shutdown; /* of which nobody was told yet */
+	bool withheld; /* the last verdict: replicas stay at that vote */
+	enum life_cause asked_to_end; /* by its user, who needs no report of it, and how */
 	bool over;
 	enum machine_end end;
 	uint64_t end_value;

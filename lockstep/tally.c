@@ -236,6 +236,7 @@ static json_t *machine_json(const struct tally *tally, const struct member *memb
 	put(object, "failovers", tally->failovers);
 	put(object, "respawns", tally->respawns);
 	put(object, "rollbacks", tally->rollbacks);
+	put(object, "resets", tally->resets);
 	(void)json_object_set(object, "faults", tally->faults);
 	(void)json_object_set(object, "overshoots", tally->overshoots);
 	(void)json_object_set(object, "events", tally->events);

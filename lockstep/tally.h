@@ -22,6 +22,7 @@ struct tally {
 	uint64_t failovers;
 	uint64_t respawns;      /* processes that were started anew */
 	uint64_t rollbacks;
+	uint64_t resets;        /* of the machine, by its guest or by somebody who asked for it */
 	uint64_t positions;     /* at the last vote */
 	uint64_t wall_ns;
 	uint64_t console_bytes;

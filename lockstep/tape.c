@@ -23,6 +23,7 @@ static const struct kind_info kinds[TAPE_KINDS] = {
 	[TAPE_STOP] = { "stop", sizeof(struct stop_point), sizeof(struct stop_point) },
 	[TAPE_DEVICE] = { "device", 8, INBOX_TAPED_MAX },
 	[TAPE_SKIP] = { "skip", 8, 8 },
+	[TAPE_RESET] = { "reset", 0, 0 },
 };
 
 const char *tape_kind_name(enum tape_kind kind)

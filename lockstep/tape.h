@@ -26,6 +26,7 @@ enum tape_kind {
 	TAPE_STOP = 5,    /* struct stop_point: where the segment from here on ends, without an exit of the guest's */
 	TAPE_DEVICE = 6,  /* what the inbox has for a device: inbox_to_tape */
 	TAPE_SKIP = 7,    /* u64: the inbox offset behind the next entry, which is void */
+	TAPE_RESET = 8,   /* the machine is reset, because somebody asked for it; no payload */
 	TAPE_KINDS
 };
 

@@ -219,6 +219,8 @@ void tape_file_save_vote(const struct tape_file_vote *vote, struct bytes_writer 
 	bytes_put_u64(out, vote->buttons_taken);
 	bytes_put_u64(out, vote->inbox_taken);
 	bytes_put_u64(out, vote->halted);
+	bytes_put_u64(out, vote->resets_taken);
+	bytes_put_u64(out, vote->boots);
 	for (size_t i = 0; i < VOTE_DIGESTS; i++)
 		bytes_put(out, vote->ballot.digests[i].bytes, DIGEST_SIZE);
 	for (size_t i = 0; i < GPR_COUNT; i++)
@@ -242,6 +244,8 @@ result tape_file_load_vote(struct tape_file_vote *vote, const uint8_t *data, siz
 	vote->buttons_taken = bytes_get_u64(&reader);
 	vote->inbox_taken = bytes_get_u64(&reader);
 	vote->halted = bytes_get_u64(&reader);
+	vote->resets_taken = bytes_get_u64(&reader);
+	vote->boots = bytes_get_u64(&reader);
 	for (size_t i = 0; i < VOTE_DIGESTS; i++)
 		bytes_get(&reader, vote->ballot.digests[i].bytes, DIGEST_SIZE);
 	for (size_t i = 0; i < GPR_COUNT; i++)
@@ -288,6 +292,8 @@ struct tape_file_vote tape_file_vote_of(const struct vote_record *record)
 		.buttons_taken = record->buttons_taken,
 		.inbox_taken = record->inbox_taken,
 		.halted = record->halted,
+		.resets_taken = record->resets_taken,
+		.boots = record->boots,
 		.ballot = record->ballot,
 		.rip = record->cpu.rip,
 		.rflags = record->cpu.rflags,
@@ -366,6 +372,8 @@ bool tape_file_compare_votes(const struct tape_file_vote *a, const struct tape_f
 	add_number(&list, "the number of button presses", a->buttons_taken, b->buttons_taken);
 	add_number(&list, "what was taken from the inbox", a->inbox_taken, b->inbox_taken);
 	add_number(&list, "halted", a->halted, b->halted);
+	add_number(&list, "the number of resets that were asked for", a->resets_taken, b->resets_taken);
+	add_number(&list, "the number of resets", a->boots, b->boots);
 	for (enum vote_digest d = 0; with_digests && d < VOTE_DIGESTS; d++)
 		add_digest(&list, d, &a->ballot, &b->ballot);
 	/* The register table has the general registers first. */

@@ -26,7 +26,7 @@
 
 /* As PNG's: no text, a name, and bytes that a transfer as text would change. */
 #define TAPE_FILE_MAGIC "\x89" "TRCT\r\n\x1a"
-#define TAPE_FILE_VERSION 2u
+#define TAPE_FILE_VERSION 3u
 
 enum {
 	TAPE_FILE_HEADER_SIZE = 16,
@@ -88,6 +88,8 @@ struct tape_file_vote {
 	uint64_t buttons_taken;
 	uint64_t inbox_taken;
 	uint64_t halted;
+	uint64_t resets_taken;
+	uint64_t boots;
 	struct vote_ballot ballot;
 	uint64_t gpr[GPR_COUNT];
 	uint64_t rip;

@@ -12,6 +12,7 @@
 #include "lockstep/repair.h"
 #include "lockstep/report.h"
 #include "lockstep/roster.h"
+#include "lockstep/steer.h"
 
 /* --- members --- */
 
@@ -22,7 +23,7 @@ void verdict_tell(struct supervisor *supervisor)
 	atomic_store(&page->live, roster_live_set(supervisor));
 	atomic_store(&page->output_released,
 		     commit_released(&supervisor->commit, atomic_load(&page->output_released)));
-	atomic_store(&page->verdicts, supervisor->verdicts);
+	atomic_store(&page->verdicts, supervisor->verdicts - (supervisor->withheld ? 1 : 0));
 	futex_signal(&page->sequence);
 }
 
@@ -287,13 +288,10 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 	supervisor->agreed_position = record->position;
 	supervisor->console_taken = record->console_taken;
 	supervisor->inbox_taken = record->inbox_taken;
-	if (record->end != END_RUNNING) {
-		/* Everybody stays at this vote, so that memory can be compared. */
-		supervisor->over = true;
-		supervisor->end = (enum machine_end)record->end;
-		supervisor->end_value = record->end_value;
+	if (record->end != END_RUNNING)
+		steer_at_end(supervisor, record);
+	if (supervisor->over)
 		return OK;
-	}
 	/* Before anybody goes on: who is to be copied stands still. */
 	repair_at_vote(supervisor, majority, record);
 	verdict_tell(supervisor);

@@ -1,7 +1,9 @@
 #include "vmm/ram.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 
@@ -158,6 +160,24 @@ result ram_write_file(struct ram *ram, uint64_t address, int fd, const char *wha
 	TRY(fd_read_at(fd, what, offset, ram->memory + target, length));
 	ram_mark(ram, target, length);
 	return OK;
+}
+
+/* Memory that nobody ever wrote is a hole in the file. */
+result ram_clear(struct ram *ram)
+{
+	off_t data, hole = 0;
+
+	invariant(ram->writable);
+	while ((data = lseek(ram->fd, hole, SEEK_DATA)) >= 0 && (uint64_t)data < ram->size) {
+		hole = lseek(ram->fd, data, SEEK_HOLE);
+		if (hole <= data)
+			return fail_errno(STATUS_FAILED, errno, "cannot tell which guest RAM was written");
+		ram_mark(ram, (uint64_t)data, (uint64_t)(hole - data));
+	}
+	/* Behind the last data there is nothing (lseek(2)). */
+	if (data < 0 && errno != ENXIO)
+		return fail_errno(STATUS_FAILED, errno, "cannot tell which guest RAM was written");
+	return fd_clear(ram->fd, "guest RAM", ram->size);
 }
 
 void ram_replace_page(struct ram *ram, uint64_t page, const uint8_t *content)

@@ -60,6 +60,10 @@ must_check result ram_write_file(struct ram *ram, uint64_t address, int fd, cons
 /* Replaces one page by another machine's. It is not booked as dirty: who replaces pages keeps their hashes, too. */
 void ram_replace_page(struct ram *ram, uint64_t page, const uint8_t *content);
 
+/* Makes all of it zero again. Pages that were written since the memory was made, or cleared, are booked as dirty.
+ * Errors: the host cannot. */
+must_check result ram_clear(struct ram *ram);
+
 /* One page's bytes, to hash and compare them. */
 const uint8_t *ram_page(const struct ram *ram, uint64_t page);
 

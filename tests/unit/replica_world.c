@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/futex.h"
+#include "lockstep/guest_time.h"
 #include "vmm/boot_paging.h"
 
 static void on_output(void *context, enum output_channel channel, const void *data, size_t length)
@@ -62,7 +63,6 @@ static struct replica *make_replica(struct replica_world *world, unsigned index)
 		.replicas = world->count,
 		.memory = GUEST_MACHINE_MEMORY,
 		.vote_interval = 1000 * NS_PER_S,
-		.host_zero = clock_monotonic_ns() - NS_PER_S,
 		.doorbell_fd = world->doorbell_fd,
 		.digest_key = { 7, 7, 7 },
 	};
@@ -109,6 +109,7 @@ void replica_world_make(struct replica_world *world, unsigned count, const uint8
 	must_succeed(supervisor_page_map(&world->page, page, true));
 	fd_close(&page);
 	atomic_store(&world->page->live, (1u << count) - 1);
+	guest_time_begin(world->page, clock_monotonic_ns() - NS_PER_S);
 	for (unsigned i = 0; i < count; i++) {
 		must_succeed(fd_sealed_memory(&world->area_fds[i], "area", area_size(REPLICA_WORLD_PAGES)));
 		must_succeed(fd_sealed_memory(&world->ram_fds[i], "ram", GUEST_MACHINE_MEMORY));

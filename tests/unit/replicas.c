@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "lockstep/guest_time.h"
 
 void replicas_make(struct replicas *replicas, unsigned count)
 {
@@ -26,6 +27,7 @@ void replicas_make(struct replicas *replicas, unsigned count)
 	must_succeed(supervisor_page_map(&replicas->supervisor, page, true));
 	must_succeed(supervisor_page_map(&replicas->view, view, false));
 	atomic_store(&replicas->supervisor->live, (1u << count) - 1);
+	guest_time_begin(replicas->supervisor, replicas->host_zero);
 }
 
 struct source_links replicas_links(struct replicas *replicas, unsigned index)
@@ -37,7 +39,6 @@ struct source_links replicas_links(struct replicas *replicas, unsigned index)
 		.peers = replicas->peers[index],
 		.supervisor = replicas->view,
 		.attention_seen = &replicas->attention_seen[index],
-		.host_zero = replicas->host_zero,
 	};
 }
 
