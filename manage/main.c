@@ -9,6 +9,7 @@
 #include "lockstep/replica.h"
 #include "lockstep/spawn.h"
 #include "lockstep/supervisor.h"
+#include "manage/client_control.h"
 #include "manage/client_events.h"
 #include "manage/client_inject.h"
 #include "manage/client_status.h"
@@ -42,7 +43,7 @@ static int run_main(int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	options.name = monitor_name(monitor);
-	options.service = monitor_service(monitor, supervisor_status, supervisor_inject);
+	options.service = monitor_service(monitor, supervisor_status, supervisor_inject, &supervisor_control);
 	if (options.kind == BOOT_LINUX)
 		log_info("%s is appended to the kernel's command line: its delay loop cannot be calibrated yet",
 			 boot_command_line_addition());
@@ -72,6 +73,10 @@ static int help_main(int argc, char **argv)
 		     "tercet events VM [--json]  what happens to it, until it ends\n"
 		     "tercet inject VM --replica R --target TARGET [--at POSITION|now]\n"
 		     "                           damage a replica on purpose (--list [--json]: what can be hit)\n"
+		     "tercet pause VM, resume VM have it stand still, and go on\n"
+		     "tercet reset VM            have it begin again, as if it were switched off and on\n"
+		     "tercet powerdown VM        press its power button\n"
+		     "tercet quit VM             end it, whatever its guest does\n"
 		     "tercet replay FILE         run a recording again on one replica, and check every vote of it:\n"
 		     "                           --until POSITION: as far as that; --stop-at POSITION: and stop\n"
 		     "                           there, --dump: with registers and devices; --kernel, --payload,\n"
@@ -109,6 +114,11 @@ static const struct command commands[] = {
 	{ "status", client_status_main },
 	{ "events", client_events_main },
 	{ "inject", client_inject_main },
+	{ "pause", client_control_main },
+	{ "resume", client_control_main },
+	{ "reset", client_control_main },
+	{ "powerdown", client_control_main },
+	{ "quit", client_control_main },
 	{ "replay", recordings_replay_main },
 	{ "diff", recordings_diff_main },
 	{ "doctor", doctor_main },
@@ -133,15 +143,15 @@ int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
 	if (argc < 2) {
-		log_error("say what to do: tercet run, list, status, events, inject, replay, diff, doctor, version or "
-			  "help");
+		log_error("say what to do: tercet run, list, status, events, inject, pause, resume, reset, powerdown, "
+			  "quit, replay, diff, doctor, version or help");
 		return STATUS_USAGE;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	log_error("what is \"%s\"? tercet run, list, status, events, inject, replay, diff, doctor, version and help "
-		  "are possible",
+	log_error("what is \"%s\"? tercet run, list, status, events, inject, pause, resume, reset, powerdown, quit, "
+		  "replay, diff, doctor, version and help are possible",
 		  argv[1]);
 	return STATUS_USAGE;
 }

@@ -314,11 +314,13 @@ const char *monitor_name(const struct monitor *monitor)
 
 const struct service *
 monitor_service(struct monitor *monitor, json_t *(*status)(const struct supervisor *supervisor),
-		result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault))
+		result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault),
+		const struct machine_control *control)
 {
 	if (monitor->socket.fd < 0)
 		return NULL;
-	monitor->machine = (struct qmp_machine){ .name = monitor->name, .status = status, .inject = inject };
+	monitor->machine = (struct qmp_machine){ .name = monitor->name, .status = status, .inject = inject,
+						.control = control };
 	monitor->interface = qmp_commands_interface(&monitor->machine);
 	monitor->service = (struct service){
 		.context = monitor, .start = start, .serve = serve, .event = tell, .stop = stop,

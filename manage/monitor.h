@@ -30,10 +30,11 @@ void monitor_close(struct monitor *monitor);
 /* The machine's name, valid until monitor_close. */
 const char *monitor_name(const struct monitor *monitor);
 
-/* For supervisor_run; NULL without a socket. The functions are supervisor_status and supervisor_inject, or a
- * test's. */
+/* For supervisor_run; NULL without a socket. The functions are supervisor_status, supervisor_inject and those of
+ * supervisor_control, or a test's. */
 const struct service *
 monitor_service(struct monitor *monitor, json_t *(*status)(const struct supervisor *supervisor),
-		result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault));
+		result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault),
+		const struct machine_control *control);
 
 #endif

@@ -55,6 +55,9 @@ enum option_id {
 	OPTION_PIN,
 	OPTION_CORE_FAULTS,
 	OPTION_REPORTS,
+	OPTION_PAUSED,
+	OPTION_NO_SHUTDOWN,
+	OPTION_NO_REBOOT,
 	OPTION_VERBOSE,
 };
 
@@ -84,6 +87,9 @@ static const struct option long_options[] = {
 	{ "pin", required_argument, NULL, OPTION_PIN },
 	{ "core-faults", required_argument, NULL, OPTION_CORE_FAULTS },
 	{ "reports", required_argument, NULL, OPTION_REPORTS },
+	{ "paused", no_argument, NULL, OPTION_PAUSED },
+	{ "no-shutdown", no_argument, NULL, OPTION_NO_SHUTDOWN },
+	{ "no-reboot", no_argument, NULL, OPTION_NO_REBOOT },
 	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -125,6 +131,10 @@ const char *options_help(void)
 	       "  --seed NUMBER            make the guest's random seed from this instead of the host's entropy\n"
 	       "  --inject SPEC            damage a replica on purpose: REPLICA:TARGET@POSITION (up to 16 times);\n"
 	       "                           `tercet inject --list` names the targets\n"
+	       "  --paused                 stand still before the first instruction, until `tercet resume`\n"
+	       "  --no-shutdown            stay after the guest's power-off, until `tercet quit`, or `tercet reset`\n"
+	       "                           and `tercet resume`\n"
+	       "  --no-reboot              a guest that resets its machine ends it\n"
 	       "  --verbose                say more\n";
 }
 
@@ -354,6 +364,15 @@ static result take_option(int id, const char *value, struct machine_options *opt
 		if (faults->count == ARRAY_SIZE(faults->specs))
 			return fail(STATUS_USAGE, "--inject: at most %zu faults", ARRAY_SIZE(faults->specs));
 		faults->specs[faults->count++] = value;
+		return OK;
+	case OPTION_PAUSED:
+		options->paused = true;
+		return OK;
+	case OPTION_NO_SHUTDOWN:
+		options->hold = true;
+		return OK;
+	case OPTION_NO_REBOOT:
+		options->no_reboot = true;
 		return OK;
 	case OPTION_VERBOSE:
 		options->verbose = true;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "manage/qmp_control.h"
+
 /* Takes over `value`. */
 static result answer_with(struct qmp_answer *answer, json_t *value)
 {
@@ -35,38 +37,6 @@ static result tercet_status(void *context, json_t *arguments, struct qmp_answer 
 
 	(void)arguments;
 	return answer_with(answer, machine->status(machine->supervisor));
-}
-
-/* What QEMU calls the states that tercet has (qapi/run-state.json, RunState). */
-static const char *run_state(const char *state)
-{
-	static const struct {
-		const char *state, *run_state;
-	} names[] = {
-		{ "running", "running" },
-		{ "degraded", "running" },
-		{ "ended", "shutdown" },
-		{ "stopped", "internal-error" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (state && strcmp(names[i].state, state) == 0)
-			return names[i].run_state;
-	return "internal-error";
-}
-
-static result query_status(void *context, json_t *arguments, struct qmp_answer *answer)
-{
-	const struct qmp_machine *machine = context;
-	json_t *status = machine->status(machine->supervisor);
-	const char *state = run_state(json_string_value(json_object_get(status, "state")));
-
-	(void)arguments;
-	if (!status)
-		return fail(STATUS_FAILED, "no memory for the reply");
-	json_decref(status);
-	return answer_with(answer, json_pack("{s:s, s:b, s:b}", "status", state, "running",
-					     strcmp(state, "running") == 0, "singlestep", 0));
 }
 
 static const char *const inject_parameters[] = { "replica", "target", "at", NULL };
@@ -106,10 +76,15 @@ static result tercet_inject(void *context, json_t *arguments, struct qmp_answer 
 static must_check result query_commands(void *context, json_t *arguments, struct qmp_answer *answer);
 
 static const struct qmp_command commands[] = {
+	{ "cont", NULL, qmp_control_cont },
 	{ "query-commands", NULL, query_commands },
 	{ "query-name", NULL, query_name },
-	{ "query-status", NULL, query_status },
+	{ "query-status", NULL, qmp_control_query_status },
 	{ "query-version", NULL, query_version },
+	{ "quit", NULL, qmp_control_quit },
+	{ "stop", NULL, qmp_control_stop },
+	{ "system_powerdown", NULL, qmp_control_system_powerdown },
+	{ "system_reset", NULL, qmp_control_system_reset },
 	{ "tercet-inject", inject_parameters, tercet_inject },
 	{ "tercet-status", NULL, tercet_status },
 };

@@ -76,7 +76,7 @@ static int run_main(int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	options.name = monitor_name(monitor);
-	options.service = monitor_service(monitor, supervisor_status, supervisor_inject);
+	options.service = monitor_service(monitor, supervisor_status, supervisor_inject, &supervisor_control);
 	r = supervisor_run(&options);
 	monitor_close(monitor);
 	return report(r);

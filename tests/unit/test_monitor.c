@@ -18,6 +18,7 @@
 #include "manage/places.c"
 #include "manage/qmp.c"
 #include "manage/qmp_commands.c"
+#include "manage/qmp_control.c"
 #include "manage/qmp_stream.c"
 
 static char test_folder[32];
@@ -43,6 +44,8 @@ static result take_fault(struct supervisor *supervisor, const struct inject_faul
 	ck_assert_uint_eq(fault->replica, 2);
 	return OK;
 }
+
+static const struct machine_control fake_control;
 
 /* --- clients --- */
 
@@ -150,7 +153,7 @@ static void setup(void)
 	result r = monitor_open(&tested, &options, "unit");
 
 	ck_assert_msg(!failed(r), "%s", failed(r) ? r.failure->message : "");
-	service = monitor_service(tested, give_status, take_fault);
+	service = monitor_service(tested, give_status, take_fault, &fake_control);
 	ck_assert_ptr_nonnull(service);
 	ck_assert(!failed(service->start(service->context, the_machine, &ready_fd)));
 }
@@ -469,7 +472,7 @@ START_TEST(places_of_a_monitor)
 	ck_assert_ptr_nonnull(strstr(r.failure->message, "--monitor"));
 	options.place = "none";
 	ck_assert(!failed(monitor_open(&second, &options, "second")));
-	ck_assert_ptr_null(monitor_service(second, give_status, take_fault));
+	ck_assert_ptr_null(monitor_service(second, give_status, take_fault, &fake_control));
 	ck_assert_str_eq(monitor_name(second), "second");
 	monitor_close(second);
 	monitor_close(NULL);

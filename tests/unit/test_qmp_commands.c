@@ -7,6 +7,7 @@
 
 #include "manage/qmp.c"
 #include "manage/qmp_commands.c"
+#include "manage/qmp_control.c"
 #include "manage/qmp_stream.c"
 
 static struct qmp qmp;
@@ -33,6 +34,55 @@ static result take_fault(struct supervisor *supervisor, const struct inject_faul
 	faults++;
 	return OK;
 }
+
+static unsigned controls[5];
+static bool refuses;
+static enum life_state life;
+
+static result control_machine(struct supervisor *supervisor, unsigned which)
+{
+	ck_assert_ptr_eq(supervisor, &machine_stands_for);
+	if (refuses)
+		return fail(STATUS_FAILED, "not now");
+	controls[which]++;
+	return OK;
+}
+
+static result pause_machine(struct supervisor *supervisor)
+{
+	return control_machine(supervisor, 0);
+}
+
+static result resume_machine(struct supervisor *supervisor)
+{
+	return control_machine(supervisor, 1);
+}
+
+static result reset_machine(struct supervisor *supervisor)
+{
+	return control_machine(supervisor, 2);
+}
+
+static result press_power_button(struct supervisor *supervisor)
+{
+	return control_machine(supervisor, 3);
+}
+
+static result end_machine(struct supervisor *supervisor)
+{
+	return control_machine(supervisor, 4);
+}
+
+static enum life_state give_state(const struct supervisor *supervisor)
+{
+	ck_assert_ptr_eq(supervisor, &machine_stands_for);
+	return life;
+}
+
+static const struct machine_control fake_control = {
+	.pause = pause_machine, .resume = resume_machine, .reset = reset_machine,
+	.power_button = press_power_button, .end = end_machine, .state = give_state,
+};
 
 static void say(const char *text)
 {
@@ -61,7 +111,8 @@ static void expect(const char *text, const char *wanted)
 
 static void setup(void)
 {
-	fake = (struct qmp_machine){ "unit", (struct supervisor *)&machine_stands_for, give_status, take_fault };
+	fake = (struct qmp_machine){ "unit", (struct supervisor *)&machine_stands_for, give_status, take_fault,
+				    &fake_control };
 	interface = qmp_commands_interface(&fake);
 	machine_state = "running";
 	faults = 0;
@@ -93,24 +144,47 @@ START_TEST(no_status)
 	machine_state = NULL;
 	say("{\"execute\": \"tercet-status\"}");
 	ck_assert_ptr_nonnull(strstr(take(), "\"class\": \"GenericError\", \"desc\": \"no memory"));
-	say("{\"execute\": \"query-status\"}");
-	ck_assert_ptr_nonnull(strstr(take(), "\"class\": \"GenericError\", \"desc\": \"no memory"));
 }
 END_TEST
 
 START_TEST(run_states)
 {
-	static const char *const states[][2] = {
-		{ "running", "{\"return\": {\"status\": \"running\", \"running\": true, \"singlestep\": false}}\r\n" },
-		{ "degraded", "{\"return\": {\"status\": \"running\", \"running\": true, \"singlestep\": false}}\r\n" },
-		{ "ended", "{\"return\": {\"status\": \"shutdown\", \"running\": false, \"singlestep\": false}}\r\n" },
-		{ "stopped",
-		  "{\"return\": {\"status\": \"internal-error\", \"running\": false, \"singlestep\": false}}\r\n" },
+	static const struct {
+		enum life_state state;
+		const char *members;
+	} states[] = {
+		{ LIFE_RUNNING, "\"running\", \"running\": true" },
+		{ LIFE_PRELAUNCH, "\"prelaunch\", \"running\": false" },
+		{ LIFE_PAUSED, "\"paused\", \"running\": false" },
+		{ LIFE_SHUTDOWN, "\"shutdown\", \"running\": false" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
-		machine_state = states[i][0];
-		expect("{\"execute\": \"query-status\"}", states[i][1]);
+		char reply[128];
+
+		life = states[i].state;
+		(void)snprintf(reply, sizeof(reply), "{\"return\": {\"status\": %s, \"singlestep\": false}}\r\n",
+			       states[i].members);
+		expect("{\"execute\": \"query-status\"}", reply);
+	}
+}
+END_TEST
+
+/* Each goes to its function, once, and to no other; what that says against it is told. */
+START_TEST(control)
+{
+	static const char *const names[] = { "stop", "cont", "system_reset", "system_powerdown", "quit" };
+	char text[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(text, sizeof(text), "{\"execute\": \"%s\"}", names[i]);
+		memset(controls, 0, sizeof(controls));
+		expect(text, "{\"return\": {}}\r\n");
+		for (unsigned j = 0; j < ARRAY_SIZE(controls); j++)
+			ck_assert_uint_eq(controls[j], i == j);
+		refuses = true;
+		expect(text, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not now\"}}\r\n");
+		refuses = false;
 	}
 }
 END_TEST
@@ -205,6 +279,7 @@ int main(void)
 	tcase_add_test(tests, queries);
 	tcase_add_test(tests, no_status);
 	tcase_add_test(tests, run_states);
+	tcase_add_test(tests, control);
 	tcase_add_test(tests, command_list);
 	tcase_add_test(tests, injection);
 	suite_add_tcase(suite, tests);
