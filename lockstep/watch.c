@@ -86,16 +86,28 @@ static result look_at_orders(struct supervisor *supervisor, uint64_t now)
 	return OK;
 }
 
+/* Whether one that is waited for begins again, and reads files. */
+static bool somebody_boots(const struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if (supervisor->members[i].live &&
+		    atomic_load(&supervisor->members[i].area.control->state) == REPLICA_STARTING)
+			return true;
+	return false;
+}
+
 /* Those who owe their ballot hold up everybody. */
 static result look_at_ballots(struct supervisor *supervisor, uint64_t now)
 {
+	/* A follower begins a segment when its leader has come out of it, and is inside as long. */
+	uint64_t patience = BALLOT_TIMES * (supervisor->options->watchdog + supervisor->longest_segment);
+
+	if (patience < BOOT_NS && somebody_boots(supervisor))
+		patience = BOOT_NS;
 	/* While one is copied it votes no further. */
 	if (supervisor->repair.active)
 		supervisor->waiting_since = 0;
-	/* A follower begins a segment when its leader has come out of it, and is inside as long. */
-	if (supervisor->waiting_since == 0 ||
-	    now - supervisor->waiting_since <
-		    BALLOT_TIMES * (supervisor->options->watchdog + supervisor->longest_segment))
+	if (supervisor->waiting_since == 0 || now - supervisor->waiting_since < patience)
 		return OK;
 	supervisor->waiting_since = 0;
 	/* Followers vote where their leader lets them know that there is a vote. */

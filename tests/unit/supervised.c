@@ -165,6 +165,24 @@ void supervised_vote(struct supervised *supervised, unsigned index, unsigned kin
 	atomic_store(&control->votes, number + 1);
 }
 
+void supervised_end(struct supervised *supervised, enum machine_end end, uint64_t value)
+{
+	for (unsigned i = 0; i < supervised->supervisor->replicas; i++) {
+		struct control *control = supervised->own[i].control;
+		uint64_t number = atomic_load(&control->votes);
+		struct vote_record *record = &control->records[number % CONTROL_VOTE_SLOTS];
+
+		if (!supervised->supervisor->members[i].live)
+			continue;
+		write_record(supervised, i, number, 0);
+		record->end = end;
+		record->end_value = value;
+		record->crc = vote_record_crc(record);
+		atomic_store(&control->votes, number + 1);
+	}
+	must_succeed(verdict_judge(supervised->supervisor));
+}
+
 void supervised_complain(struct supervised *supervised, unsigned index)
 {
 	struct control *control = supervised->own[index].control;

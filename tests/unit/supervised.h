@@ -35,6 +35,9 @@ void supervised_stand(struct supervised *supervised, unsigned index, uint64_t po
 /* A replica publishes its next vote at the position where it stands; ballots of one `kind` are equal. */
 void supervised_vote(struct supervised *supervised, unsigned index, unsigned kind);
 
+/* All who live vote alike that the guest has ended so, and the vote is judged. */
+void supervised_end(struct supervised *supervised, enum machine_end end, uint64_t value);
+
 /* A replica complains of the tape where it stands. */
 void supervised_complain(struct supervised *supervised, unsigned index);
 

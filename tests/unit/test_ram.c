@@ -101,6 +101,38 @@ static void dirty_of(struct ram *ram, uint64_t *bitmap)
 	ram_collect_dirty(ram, bitmap);
 }
 
+/* All of it is zero then, and what was not before is booked; what was never touched stays a hole. */
+START_TEST(clear)
+{
+	static uint64_t dirty[16 * MIB / 4096 / 64];
+	static const uint8_t zeros[4096];
+	struct ram ram;
+
+	guest_memory_make(&ram, 16 * MIB);
+	must_succeed(ram_clear(&ram));
+	dirty_of(&ram, dirty);
+	for (size_t i = 0; i < ARRAY_SIZE(dirty); i++)
+		ck_assert_uint_eq(dirty[i], 0);
+	must_succeed(ram_write(&ram, 4096 * 65, "x", 1));
+	must_succeed(ram_write(&ram, 16 * MIB - 1, "x", 1));
+	dirty_of(&ram, dirty);
+	/* By the guest, which nobody hears of here. */
+	ram.memory[4096 * 700] = 1;
+	must_succeed(ram_clear(&ram));
+	dirty_of(&ram, dirty);
+	for (uint64_t page = 0; page < ram_pages(&ram); page++) {
+		bool written = page == 65 || page == 700 || page == ram_pages(&ram) - 1;
+
+		/* The host may have given more than was asked for. */
+		if (written)
+			ck_assert(dirty[page / 64] >> (page % 64) & 1);
+	}
+	for (uint64_t page = 0; page < ram_pages(&ram); page++)
+		ck_assert_mem_eq(ram_page(&ram, page), zeros, sizeof(zeros));
+	ram_unmap(&ram);
+}
+END_TEST
+
 START_TEST(door)
 {
 	static uint64_t dirty[16 * MIB / 4096 / 64];
@@ -238,6 +270,7 @@ int main(void)
 	tcase_add_test(tests, sizes);
 	tcase_add_test(tests, mapping_checks_the_file);
 	tcase_add_loop_test(tests, layout, 0, (int)ARRAY_SIZE(layouts));
+	tcase_add_test(tests, clear);
 	tcase_add_test(tests, door);
 	tcase_add_test(tests, patches_are_not_booked);
 	tcase_add_test(tests, high_memory);
