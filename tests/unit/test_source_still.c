@@ -1,4 +1,4 @@
-/* A machine that is to stand still, and one that is to be reset: as its leader makes it so, and as followers see that. */
+/* A machine that is to stand still, and one that is to be reset: its leader makes it so, its followers see to it. */
 #include "tests/unit/replicas.h"
 
 #include <pthread.h>

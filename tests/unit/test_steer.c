@@ -1,4 +1,4 @@
-/* Pause, resume, reset, power-off and end, as the supervisor has them: what replicas are told, and what the world is. */
+/* Pause, resume, reset, power-off and end, as the supervisor has them: what replicas and the world are told. */
 #include "tests/unit/supervised.h"
 
 #include <string.h>

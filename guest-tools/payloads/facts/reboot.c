@@ -1,8 +1,8 @@
 /*
  * Fact: a reset begins the machine anew. The payload counts its boots in a cell of the real-time clock, whose battery
  * keeps it; looks whether memory and devices are as after power-on; works; leaves its marks in both; and resets the
- * machine - the first time by the keyboard controller, the second time by the chip set's register. From the third boot on it
- * powers off instead. `scale` is the amount of work.
+ * machine - the first time by the keyboard controller, the second time by the chip set's register. From the third boot
+ * on it powers off instead. `scale` is the amount of work.
  *
  * Output: "boot N" at the beginning of each, "boot N: work HEX" at its end.
  */
