@@ -16,7 +16,7 @@ struct field {
 static const struct field fields[] = {
 	FIELD(number),        FIELD(position),      FIELD(cause),          FIELD(end),           FIELD(end_value),
 	FIELD(guest_ns),      FIELD(output_end),    FIELD(console_taken),  FIELD(buttons_taken),
-	FIELD(inbox_taken),   FIELD(halted),
+	FIELD(inbox_taken),   FIELD(halted),        FIELD(resets_taken),   FIELD(boots),
 	FIELD(ballot),        FIELD(cpu),           FIELD(devices_size),   FIELD(devices),       FIELD(changes_begin),
 	FIELD(changes_end),   FIELD(output_host_ns), FIELD(tape_at),       FIELD(epoch),         FIELD(core),
 };

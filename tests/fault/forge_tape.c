@@ -96,6 +96,7 @@ static const struct entry additions[] = {
 	{ .kind = TAPE_CONSOLE, .length = 1, .payload = "x" },
 	{ .kind = TAPE_CONSOLE, .length = TAPE_CONSOLE_MAX, .payload = "never typed" },
 	{ .kind = TAPE_BUTTON },
+	{ .kind = TAPE_RESET },
 	{ .kind = TAPE_VOTE, .length = 8, .payload = { VOTE_CAUSE_INTERVAL } },
 	{ .kind = TAPE_VOTE, .length = 8, .payload = { VOTE_CAUSE_END } },
 	{ .kind = TAPE_TIME, .length = 8, .payload = { 1 } },
