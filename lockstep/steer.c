@@ -25,6 +25,7 @@ void steer_begin(struct supervisor *supervisor)
 static void tell_reset(struct supervisor *supervisor, enum life_cause cause)
 {
 	supervisor->tally.resets++;
+	supervisor->boot_vote = supervisor->verdicts;
 	event_tell_life(supervisor, EVENT_RESET, cause,
 			cause == LIFE_GUEST_RESET ? "the guest has reset its machine, which begins again" :
 						    "the machine is reset, and begins again");

@@ -106,6 +106,7 @@ struct supervisor {
 
 	struct life life;
 	enum life_cause shutdown; /* of which nobody was told yet */
+	uint64_t boot_vote; /* number of the first vote of this boot */
 	bool withheld; /* the last verdict: replicas stay at that vote */
 	enum life_cause asked_to_end; /* by its user, who needs no report of it, and how */
 	bool over;

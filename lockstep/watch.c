@@ -86,9 +86,11 @@ static result look_at_orders(struct supervisor *supervisor, uint64_t now)
 	return OK;
 }
 
-/* Whether one that is waited for begins again, and reads files. */
+/* Whether one that is waited for begins again, and reads files: before the first vote of a boot. */
 static bool somebody_boots(const struct supervisor *supervisor)
 {
+	if (supervisor->verdicts != supervisor->boot_vote)
+		return false;
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (supervisor->members[i].live &&
 		    atomic_load(&supervisor->members[i].area.control->state) == REPLICA_STARTING)

@@ -168,6 +168,39 @@ START_TEST(owed_ballots)
 }
 END_TEST
 
+/* After a reset one may need longer than another to read its files, up to the first vote of the boot. */
+START_TEST(owed_while_it_boots)
+{
+	supervised.options.watchdog = NS_PER_S;
+	supervised_end(&supervised, END_RESET, RESET_BY_GUEST);
+	atomic_store(&supervised.own[2].control->state, REPLICA_STARTING);
+	supervised_vote(&supervised, 0, 0);
+	supervised_vote(&supervised, 1, 0);
+	must_succeed(verdict_judge(supervisor));
+	owe(50);
+	must_succeed(watch_look(supervisor));
+	must_live(2);
+	owe(70);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "it owes its ballot for too long");
+}
+END_TEST
+
+/* Who only says so later gets no more time than others. */
+START_TEST(owed_by_a_liar)
+{
+	supervised.options.watchdog = NS_PER_S;
+	supervised_agree(&supervised, 10);
+	atomic_store(&supervised.own[2].control->state, REPLICA_STARTING);
+	supervised_vote(&supervised, 0, 0);
+	supervised_vote(&supervised, 1, 0);
+	must_succeed(verdict_judge(supervisor));
+	owe(3);
+	must_succeed(watch_look(supervisor));
+	must_be_lost(2, "it owes its ballot for too long");
+}
+END_TEST
+
 /* What is owed since before the supervisor itself was kept from looking is not held against anybody. */
 START_TEST(owed_over_a_gap)
 {
@@ -427,6 +460,8 @@ int main(int argc, char **argv)
 	tcase_add_test(three, not_silent);
 	tcase_add_test(three, booting);
 	tcase_add_test(three, owed_ballots);
+	tcase_add_test(three, owed_while_it_boots);
+	tcase_add_test(three, owed_by_a_liar);
 	tcase_add_test(three, owed_over_a_gap);
 	tcase_add_test(three, began_after_a_gap);
 	tcase_add_test(three, nobody_waits);
