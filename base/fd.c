@@ -22,7 +22,9 @@ static result make_memory(int *fd, const char *name, uint64_t size, int seals)
 
 	if (memory < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot create shared memory \"%s\"", name);
-	if (ftruncate(memory, (off_t)size) < 0 || fcntl(memory, F_ADD_SEALS, seals) < 0) {
+	/* Writable is who is given this descriptor, and nobody who opens it again by /proc. */
+	if (fchmod(memory, S_IRUSR) < 0 || ftruncate(memory, (off_t)size) < 0 ||
+	    fcntl(memory, F_ADD_SEALS, seals) < 0) {
 		int error = errno;
 
 		(void)close(memory);

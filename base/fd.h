@@ -14,7 +14,8 @@
 void fd_close(int *fd);
 
 /* Makes a memfd of `size` bytes whose size is sealed (memfd_create(2), F_SEAL_SHRINK | F_SEAL_GROW |
- * F_SEAL_SEAL), close-on-exec. Errors: no memory or descriptors. */
+ * F_SEAL_SEAL), close-on-exec. Opened again by /proc it cannot be written, except by who may override files' modes
+ * (CAP_DAC_OVERRIDE). Errors: no memory or descriptors. */
 must_check result fd_sealed_memory(int *fd, const char *name, uint64_t size);
 
 /* The same, mapped writable at `*memory`, and never writable again by anybody, whatever he opens it by

@@ -35,6 +35,7 @@ struct replay {
 	struct recording_summary summary;
 	struct replica_config config;
 	struct member members[MEMBERS];
+	struct spawner spawner;
 	struct area leader; /* writable */
 	struct tape_writer tape;
 	struct supervisor_page *page;
@@ -460,7 +461,8 @@ static result make_members(struct replay *replay)
 		.mirror = replay->leader.tape_mirror,
 		.written = &replay->leader.control->tape_written,
 	};
-	return member_start(&replay->members[FOLLOWER], replay->members, &replay->config, replay->page_fd);
+	return member_start(&replay->members[FOLLOWER], replay->members, &replay->config,
+			    &replay->spawner, replay->page_fd);
 }
 
 /* All of it, before anything is run. */
@@ -494,6 +496,7 @@ static result set_up(struct replay *replay)
 	replay->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (replay->doorbell_fd < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot set up a replay");
+	TRY(spawner_start(&replay->spawner));
 	replay->terminal = isatty(STDERR_FILENO) == 1;
 	TRY(make_config(replay));
 	TRY(make_page(replay));
@@ -504,6 +507,7 @@ static void tear_down(struct replay *replay)
 {
 	for (unsigned i = 0; i < MEMBERS; i++)
 		member_destroy(&replay->members[i]);
+	spawner_stop(&replay->spawner);
 	area_unmap(&replay->leader);
 	if (replay->page)
 		fd_unmap(replay->page, sizeof(*replay->page));
@@ -527,6 +531,7 @@ result replay_run(const struct replay_options *options)
 	replay->options = options;
 	replay->recording.fd = replay->page_fd = replay->doorbell_fd = -1;
 	replay->config.kernel_fd = replay->config.initrd_fd = -1;
+	replay->spawner = spawner_none();
 	for (unsigned i = 0; i < MEMBERS; i++)
 		replay->members[i] = member_none(i);
 	r = set_up(replay);

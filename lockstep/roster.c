@@ -47,7 +47,8 @@ result roster_launch(struct supervisor *supervisor, unsigned replica, const stru
 	struct member *member = &supervisor->members[replica];
 	struct epoll_event death = { .events = EPOLLIN };
 
-	TRY(member_start(member, supervisor->members, config, supervisor->page_fd));
+	TRY(member_start(member, supervisor->members, config, &supervisor->spawner,
+			 supervisor->page_fd));
 	death.data.fd = member->pid_fd;
 	if (epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, member->pid_fd, &death) < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot watch replica %u", replica);

@@ -15,15 +15,21 @@
 #include "base/fd.h"
 #include "base/futex.h"
 
-enum { STATUS_CANNOT_EXEC = 127 };
-
 /* A process that is killed has so long to die before its end is waited for in the kernel. */
 #define DEATH_PATIENCE_NS NS_PER_S
 #define DEATH_LOOK_NS NS_PER_MS
 
 struct member member_none(unsigned index)
 {
-	return (struct member){ .index = index, .pid_fd = -1, .dead_pid_fd = -1, .ram_fd = -1, .area_fd = -1 };
+	return (struct member){
+		.index = index,
+		.pid_fd = -1,
+		.dead_pid_fd = -1,
+		.ram_fd = -1,
+		.area_fd = -1,
+		.ram_view_fd = -1,
+		.area_view_fd = -1,
+	};
 }
 
 static result create_memories(struct member *member, uint64_t memory)
@@ -36,6 +42,9 @@ static result create_memories(struct member *member, uint64_t memory)
 	TRY(fd_sealed_memory(&member->ram_fd, name, memory));
 	(void)snprintf(name, sizeof(name), "tercet-area-%u", member->index);
 	TRY(fd_sealed_memory(&member->area_fd, name, area_size(pages)));
+	/* Now, as the supervisor opens nothing later. */
+	TRY(fd_read_only_view(member->area_fd, "a replica's shared area", &member->area_view_fd));
+	TRY(fd_read_only_view(member->ram_fd, "guest RAM", &member->ram_view_fd));
 	TRY(area_map(&area, member->area_fd, pages, true));
 	area_init(&area);
 	area_unmap(&area);
@@ -69,101 +78,43 @@ result member_create(struct member *member, unsigned index, uint64_t memory)
 	return r;
 }
 
-static void inherit(int fd)
+static result start_process(struct member *member, const struct spawner *spawner,
+			    const struct spawner_handover *handover, int doorbell_fd)
 {
-	int flags = fd >= 0 ? fcntl(fd, F_GETFD) : -1;
-
-	if (flags >= 0)
-		(void)fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
-}
-
-/* Everything that the child keeps; all else is close-on-exec. */
-static void inherit_all(const struct replica_config *config, int config_fd)
-{
-	inherit(config->ram_fd);
-	inherit(config->own_area_fd);
-	for (unsigned i = 0; i < config->replicas; i++) {
-		inherit(config->peer_area_fds[i]);
-		inherit(config->peer_ram_fds[i]);
-	}
-	inherit(config->supervisor_fd);
-	inherit(config->doorbell_fd);
-	inherit(config->kernel_fd);
-	inherit(config->initrd_fd);
-	inherit(config_fd);
-}
-
-static void exec_replica(const struct replica_config *config, int config_fd, pid_t supervisor)
-{
-	char number[16];
-	char role[] = SPAWN_ROLE;
-	char name[] = "tercet-replica";
-	char *arguments[] = { name, role, number, NULL };
-	sigset_t none;
-
-	/* Nobody outlives the supervisor. It may have died before this call, which then would wait for ever. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != supervisor)
-		_exit(STATUS_FAILED);
-	(void)snprintf(number, sizeof(number), "%d", config_fd);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	inherit_all(config, config_fd);
-	(void)execv("/proc/self/exe", arguments);
-	_exit(STATUS_CANNOT_EXEC);
-}
-
-static result start_process(struct member *member, const struct replica_config *config, int config_fd)
-{
-	pid_t supervisor = getpid();
-	pid_t pid = fork();
-
-	if (pid < 0)
-		return fail_errno(STATUS_FAILED, errno, "cannot start replica %u", member->index);
-	if (pid == 0)
-		exec_replica(config, config_fd, supervisor);
-	member->pid = pid;
-	member->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	TRY(in_context(spawner_launch(spawner, handover, &member->pid), "replica %u", member->index));
+	member->pid_fd = (int)syscall(SYS_pidfd_open, member->pid, 0);
 	if (member->pid_fd < 0) {
 		int error = errno;
 
 		member_kill(member);
 		return fail_errno(STATUS_FAILED, error, "cannot watch replica %u", member->index);
 	}
-	return tombstone_watch(&member->watch, &member->area.control->tombstone, config->doorbell_fd);
+	return tombstone_watch(&member->watch, &member->area.control->tombstone, doorbell_fd);
 }
 
 result member_start(struct member *member, const struct member *members, const struct replica_config *config,
-		    int supervisor_fd)
+		    const struct spawner *spawner, int supervisor_fd)
 {
+	struct spawner_handover handover = { .count = 1 }; /* its configuration comes first, when it is known */
 	struct replica_config own = *config;
-	int config_fd = -1;
-	result r = OK;
+	result r;
 
 	own.index = member->index;
-	own.ram_fd = member->ram_fd;
-	own.own_area_fd = member->area_fd;
-	own.supervisor_fd = -1;
-	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
-		own.peer_area_fds[i] = own.peer_ram_fds[i] = -1;
-	for (unsigned i = 0; i < own.replicas && !failed(r); i++) {
-		if (i == member->index)
-			continue;
-		r = fd_read_only_view(members[i].area_fd, "a replica's shared area", &own.peer_area_fds[i]);
-		if (!failed(r))
-			r = fd_read_only_view(members[i].ram_fd, "guest RAM", &own.peer_ram_fds[i]);
+	own.ram_fd = spawner_hand(&handover, member->ram_fd);
+	own.own_area_fd = spawner_hand(&handover, member->area_fd);
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++) {
+		const bool peer = i < own.replicas && i != member->index;
+
+		own.peer_area_fds[i] = peer ? spawner_hand(&handover, members[i].area_view_fd) : -1;
+		own.peer_ram_fds[i] = peer ? spawner_hand(&handover, members[i].ram_view_fd) : -1;
 	}
-	if (!failed(r))
-		r = fd_read_only_view(supervisor_fd, "the supervisor's page", &own.supervisor_fd);
-	if (!failed(r))
-		r = replica_config_pass(&own, &config_fd);
-	if (!failed(r))
-		r = start_process(member, &own, config_fd);
-	for (unsigned i = 0; i < own.replicas; i++) {
-		fd_close(&own.peer_area_fds[i]);
-		fd_close(&own.peer_ram_fds[i]);
-	}
-	fd_close(&own.supervisor_fd);
-	fd_close(&config_fd);
+	own.supervisor_fd = spawner_hand(&handover, supervisor_fd);
+	own.doorbell_fd = spawner_hand(&handover, config->doorbell_fd);
+	own.kernel_fd = spawner_hand(&handover, config->kernel_fd);
+	own.initrd_fd = spawner_hand(&handover, config->initrd_fd);
+	TRY(replica_config_pass(&own, &handover.fds[0]));
+	r = start_process(member, spawner, &handover, config->doorbell_fd);
+	fd_close(&handover.fds[0]);
 	return r;
 }
 
@@ -267,4 +218,6 @@ void member_destroy(struct member *member)
 	ram_unmap(&member->ram);
 	fd_close(&member->area_fd);
 	fd_close(&member->ram_fd);
+	fd_close(&member->area_view_fd);
+	fd_close(&member->ram_view_fd);
 }

@@ -1,5 +1,5 @@
 /*
- * Replica processes as the supervisor holds them: their memories, their birth (fork and exec) and their death.
+ * Replica processes as the supervisor holds them: their memories, their birth (by the spawner) and their death.
  */
 #ifndef TERCET_LOCKSTEP_SPAWN_H
 #define TERCET_LOCKSTEP_SPAWN_H
@@ -12,11 +12,9 @@
 #include "base/result.h"
 #include "lockstep/control.h"
 #include "lockstep/replica_config.h"
+#include "lockstep/spawner.h"
 #include "lockstep/tombstone.h"
 #include "vmm/ram.h"
-
-/* The word after the program's name that makes it a replica; not for users. */
-#define SPAWN_ROLE "--replica"
 
 struct member {
 	unsigned index;
@@ -27,6 +25,8 @@ struct member {
 	struct tombstone_watch watch;
 	int ram_fd;
 	int area_fd;
+	int ram_view_fd;  /* the same read-only, for its peers */
+	int area_view_fd;
 	struct area area; /* read-only */
 	struct ram ram;   /* read-only */
 	bool live;     /* takes part in votes */
@@ -49,7 +49,7 @@ must_check result member_reset(struct member *member, uint64_t memory);
 
 /* Starts its process. `config` has everything but the descriptors of this member and its peers. */
 must_check result member_start(struct member *member, const struct member *members, const struct replica_config *config,
-			       int supervisor_fd);
+			       const struct spawner *spawner, int supervisor_fd);
 
 /* Ends its process (SIGKILL); nothing if it is not running. From then on nobody writes to its memories. */
 void member_kill(struct member *member);

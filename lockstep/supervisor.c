@@ -375,6 +375,8 @@ static result set_up(struct supervisor *supervisor)
 		return fail(STATUS_FAILED, "no memory for vote records");
 	TRY(tally_create(&supervisor->tally));
 	TRY(make_events(supervisor));
+	/* Early, so that it has nothing of what comes. */
+	TRY(spawner_start(&supervisor->spawner));
 	TRY(make_config(supervisor));
 	TRY(digest_create(&supervisor->digests, supervisor->config.digest_key));
 	TRY(console_open(&supervisor->console, supervisor->options->console));
@@ -454,6 +456,7 @@ static void tear_down(struct supervisor *supervisor)
 {
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		member_destroy(&supervisor->members[i]);
+	spawner_stop(&supervisor->spawner);
 	if (supervisor->page)
 		fd_unmap(supervisor->page, sizeof(*supervisor->page));
 	record_close(supervisor->record);
@@ -500,6 +503,7 @@ result supervisor_run(const struct machine_options *options)
 	supervisor->page_fd = supervisor->doorbell_fd = supervisor->epoll_fd = supervisor->signal_fd =
 		supervisor->timer_fd = -1;
 	supervisor->config.kernel_fd = supervisor->config.initrd_fd = -1;
+	supervisor->spawner = spawner_none();
 	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++)
 		supervisor->members[i] = member_none(i);
 

@@ -62,6 +62,7 @@ struct supervisor {
 	const struct machine_options *options;
 	unsigned replicas;
 	struct member members[VOTE_REPLICAS_MAX];
+	struct spawner spawner;
 	struct replica_config config;
 	struct supervisor_page *page;
 	int page_fd, doorbell_fd, epoll_fd, signal_fd, timer_fd;

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "lockstep/replica.h"
-#include "lockstep/spawn.h"
+#include "lockstep/spawner.h"
 #include "lockstep/supervisor.h"
 #include "manage/client_control.h"
 #include "manage/client_events.h"
@@ -128,7 +128,7 @@ static const struct command commands[] = {
 	{ "--version", version_main },
 	{ "--help", help_main },
 	{ "-h", help_main },
-	{ SPAWN_ROLE, replica_role },
+	{ SPAWNER_ROLE, replica_role },
 };
 
 /* Where a standard descriptor is closed, a file of ours would get its number, and be taken for the console. What

@@ -23,7 +23,7 @@ static void exist(void)
 
 void supervised_be_replica(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[1], SPAWN_ROLE) == 0)
+	if (argc > 1 && strcmp(argv[1], SPAWNER_ROLE) == 0)
 		exist();
 }
 
@@ -76,6 +76,7 @@ void supervised_make(struct supervised *supervised, unsigned count)
 	supervisor->records = calloc(VOTE_REPLICAS_MAX, sizeof(*supervisor->records));
 	ck_assert_ptr_nonnull(supervisor->records);
 	supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	must_succeed(spawner_start(&supervisor->spawner));
 	supervisor->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	supervisor->config = (struct replica_config){
 		.replicas = count,
@@ -108,6 +109,7 @@ void supervised_destroy(struct supervised *supervised)
 		member_destroy(&supervisor->members[i]);
 		area_unmap(&supervised->own[i]);
 	}
+	spawner_stop(&supervisor->spawner);
 	fd_unmap(supervisor->page, sizeof(*supervisor->page));
 	commit_destroy(&supervisor->commit);
 	backends_close(supervisor->backends);
