@@ -15,7 +15,7 @@ SANITIZE ?=
 CFLAGS := -std=c17 -D_GNU_SOURCE -DTERCET_VERSION='"$(VERSION)"' -g $(OPTIMISE) $(WARNINGS) \
 	$(if $(SANITIZE),,$(HARDENING)) $(SANITIZE) -I. -I$(BUILD)
 LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now) $(SANITIZE)
-LDLIBS := -lcrypto -ljansson -lz -lZydis
+LDLIBS := -lcrypto -ljansson -lz -lZydis -lseccomp -lcap-ng
 
 FLOORS := base devices devices/host vmm lockstep manage
 SOURCES := $(sort $(foreach f,$(FLOORS),$(wildcard $(f)/*.c)))

@@ -176,6 +176,7 @@ struct control {
 	_Atomic uint64_t stopped_until_ns;   /* stopped on purpose until this host time, 0: no */
 	_Atomic uint32_t preempts;           /* 1: it ends segments in which its guest does not exit by itself */
 	_Atomic uint64_t fetches_written;    /* by the leader; a checked word */
+	_Atomic uint32_t forbidden_call;     /* system call that its sandbox did not let it make, plus 1; 0: none */
 	_Atomic uint32_t tombstone;          /* tells of the process's death: see tombstone.h */
 	uint32_t complaint_epoch; /* whose tape it is about */
 	uint64_t complaint_position;

@@ -40,6 +40,7 @@ struct machine_options {
 	bool hold;                /* after the guest's power-off the machine stays, and can be reset */
 	bool no_reboot;           /* a guest that resets its machine ends it */
 	bool check_ram;           /* compare all memory page by page at the end */
+	bool sandbox;             /* processes enter lockstep/sandbox.h once they are set up */
 	bool verbose;
 	bool seeded;              /* seed is given: boots are repeatable as far as time allows */
 	uint64_t seed;

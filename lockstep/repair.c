@@ -364,16 +364,33 @@ static bool may_respawn(const struct supervisor *supervisor)
 	return true;
 }
 
+/* Without a new process the machine goes on as it is. */
+static void miss(struct supervisor *supervisor, unsigned replica, const char *why)
+{
+	struct care *care = &supervisor->care[replica];
+
+	(void)snprintf(care->last_fault, sizeof(care->last_fault), "%.*s", (int)sizeof(care->last_fault) - 1, why);
+	log_warning("replica %u has no new process: %s", replica, why);
+	member_kill(&supervisor->members[replica]);
+	if (++care->failures >= FAILURES_MAX)
+		give_up(supervisor, replica);
+}
+
 static result respawn(struct supervisor *supervisor, unsigned replica)
 {
 	struct member *member = &supervisor->members[replica];
 	struct replica_config config = supervisor->config;
+	result r;
 
 	config.joins = 1;
 	record_keep(supervisor);
 	TRY(member_reset(member, supervisor->options->memory));
 	supervisor_page_forget(supervisor->page, replica);
-	TRY(roster_start(supervisor, replica, &config));
+	r = roster_start(supervisor, replica, &config);
+	if (failed(r)) {
+		miss(supervisor, replica, r.failure->message);
+		return OK;
+	}
 	supervisor->tally.respawns++;
 	supervisor->care[replica].by_death = true;
 	roster_set_phase(supervisor, replica, CARE_JOINING);

@@ -19,6 +19,7 @@
 #include "lockstep/guest_time.h"
 #include "lockstep/leadership.h"
 #include "lockstep/recording.h"
+#include "lockstep/sandbox.h"
 #include "lockstep/spawn.h"
 
 /* The replica, and who stands where its leader would: an area that this process writes. */
@@ -423,6 +424,7 @@ static result make_config(struct replay *replay)
 		.kind = machine->kind,
 		.verbose = replay->options->verbose,
 		.replays = 1,
+		.sandbox = !failed(sandbox_available()),
 		.doorbell_fd = replay->doorbell_fd,
 		.kernel_fd = -1,
 		.initrd_fd = -1,

@@ -23,6 +23,7 @@
 #include "lockstep/reboot.h"
 #include "lockstep/replica_config.h"
 #include "lockstep/replica_state.h"
+#include "lockstep/sandbox.h"
 #include "lockstep/scrub.h"
 #include "lockstep/source.h"
 #include "lockstep/tombstone.h"
@@ -488,11 +489,28 @@ static result build_machine(struct replica *replica)
 	return OK;
 }
 
+/* From here on it meets what its guest does, and needs nothing new. */
+static result confine(struct replica *replica)
+{
+	const struct sandbox sandbox = {
+		.role = SANDBOX_REPLICA,
+		.outlets = { replica->config.doorbell_fd },
+		.outlet_count = 1,
+		.tried = &replica->own.control->forbidden_call,
+	};
+
+	if (!replica->config.sandbox)
+		return OK;
+	replica_config_release(&replica->config);
+	return sandbox_enter(&sandbox);
+}
+
 static result replica_start(struct replica *replica, int config_fd)
 {
 	char role[32];
 
 	TRY(replica_config_take(&replica->config, config_fd));
+	fd_close(&config_fd);
 	(void)snprintf(role, sizeof(role), "replica %u", replica->config.index);
 	log_set_role(role);
 	log_set_verbose(replica->config.verbose != 0);
@@ -501,7 +519,8 @@ static result replica_start(struct replica *replica, int config_fd)
 	for (uint32_t i = 0; i < replica->config.faults; i++)
 		if (replica->config.fault[i].replica == replica->config.index && !replica->config.joins)
 			replica->faults[replica->fault_count++] = replica->config.fault[i];
-	return build_machine(replica);
+	TRY(build_machine(replica));
+	return confine(replica);
 }
 
 static void replica_destroy(struct replica *replica)

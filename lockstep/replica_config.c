@@ -39,3 +39,16 @@ result replica_config_take(struct replica_config *config, int fd)
 		return fail(STATUS_FAILED, "a replica's configuration is damaged");
 	return OK;
 }
+
+void replica_config_release(struct replica_config *config)
+{
+	for (unsigned i = 0; i < VOTE_REPLICAS_MAX; i++) {
+		fd_close(&config->peer_area_fds[i]);
+		fd_close(&config->peer_ram_fds[i]);
+	}
+	fd_close(&config->ram_fd);
+	fd_close(&config->own_area_fd);
+	fd_close(&config->supervisor_fd);
+	fd_close(&config->kernel_fd);
+	fd_close(&config->initrd_fd);
+}

@@ -32,6 +32,7 @@ struct replica_config {
 	uint32_t joins;         /* 1: it joins a machine that runs, instead of booting one */
 	uint32_t digests;       /* 1: ballots have digests even where there is nobody to compare them with */
 	uint32_t replays;       /* 1: it follows a recording, and nobody ever goes back: no checkpoints are kept */
+	uint32_t sandbox;       /* 1: it enters its sandbox once it is set up */
 	uint64_t scrub;         /* bytes/s of memory that nobody wrote to hash again, 0: none */
 	uint8_t digest_key[DIGEST_KEY_SIZE];
 	uint8_t seed[BOOT_SEED_SIZE];
@@ -62,5 +63,8 @@ must_check result replica_config_pass(const struct replica_config *config, int *
 
 /* Reads it in the replica. */
 must_check result replica_config_take(struct replica_config *config, int fd);
+
+/* Closes, once all is mapped and loaded, every inherited descriptor but the doorbell's. */
+void replica_config_release(struct replica_config *config);
 
 #endif

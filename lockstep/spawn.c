@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/futex.h"
+#include "lockstep/sandbox.h"
 
 /* A process that is killed has so long to die before its end is waited for in the kernel. */
 #define DEATH_PATIENCE_NS NS_PER_S
@@ -179,6 +180,14 @@ bool member_died(struct member *member)
 
 void member_tell_end(const struct member *member, char *text, size_t size)
 {
+	const uint32_t forbidden = atomic_load(&member->area.control->forbidden_call);
+	char call[48];
+
+	if (forbidden != 0) {
+		sandbox_name(forbidden - 1, call, sizeof(call));
+		(void)snprintf(text, size, "killed by signal %d: it tried a forbidden system call, %s", SIGSYS, call);
+		return;
+	}
 	if (member->dead_pid != 0)
 		(void)snprintf(text, size, "its process has died");
 	else if (WIFSIGNALED(member->status))

@@ -28,6 +28,7 @@
 #include "lockstep/record.h"
 #include "lockstep/repair.h"
 #include "lockstep/roster.h"
+#include "lockstep/sandbox.h"
 #include "lockstep/steer.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
@@ -367,6 +368,22 @@ static result start_service(struct supervisor *supervisor)
 	return OK;
 }
 
+/* Before there are replicas, which may go wrong. */
+static result confine(struct supervisor *supervisor)
+{
+	const struct sandbox sandbox = { .role = SANDBOX_SUPERVISOR };
+
+	if (!supervisor->options->sandbox)
+		return OK;
+	if (sandbox_sanitized()) {
+		log_info("there is no sandbox: this program was built with a sanitizer");
+		return OK;
+	}
+	TRY(sandbox_available());
+	supervisor->config.sandbox = 1;
+	return sandbox_enter(&sandbox);
+}
+
 static result set_up(struct supervisor *supervisor)
 {
 	TRY(ram_check_size(supervisor->options->memory));
@@ -393,6 +410,7 @@ static result set_up(struct supervisor *supervisor)
 	/* Late, so that a run that never began leaves no empty file. */
 	TRY(check_statistics(supervisor->options->statistics));
 	TRY(record_open(&supervisor->record, supervisor->options->record, supervisor));
+	TRY(confine(supervisor));
 	supervisor->begin_ns = clock_monotonic_ns();
 	steer_begin(supervisor);
 	for (unsigned i = 0; i < supervisor->replicas; i++)

@@ -92,7 +92,7 @@ static void hear_complaint(struct supervisor *supervisor, struct member *member)
 /* One that died before it was gone: now it is known how. */
 static void reap(struct member *member)
 {
-	char end[64];
+	char end[128];
 
 	if (member->dead_pid == 0 || !member_reap(member))
 		return;
@@ -103,7 +103,7 @@ static void reap(struct member *member)
 static result hear(struct supervisor *supervisor, struct member *member)
 {
 	const struct control *control = member->area.control;
-	char why[64];
+	char why[128];
 
 	if (atomic_load(&control->state) == REPLICA_FAILED)
 		return hear_failure(supervisor, member);

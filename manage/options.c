@@ -58,6 +58,7 @@ enum option_id {
 	OPTION_PAUSED,
 	OPTION_NO_SHUTDOWN,
 	OPTION_NO_REBOOT,
+	OPTION_SANDBOX,
 	OPTION_VERBOSE,
 };
 
@@ -90,6 +91,7 @@ static const struct option long_options[] = {
 	{ "paused", no_argument, NULL, OPTION_PAUSED },
 	{ "no-shutdown", no_argument, NULL, OPTION_NO_SHUTDOWN },
 	{ "no-reboot", no_argument, NULL, OPTION_NO_REBOOT },
+	{ "sandbox", required_argument, NULL, OPTION_SANDBOX },
 	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -135,6 +137,7 @@ const char *options_help(void)
 	       "  --no-shutdown            stay after the guest's power-off, until `tercet quit`, or `tercet reset`\n"
 	       "                           and `tercet resume`\n"
 	       "  --no-reboot              a guest that resets its machine ends it\n"
+	       "  --sandbox on|off         processes give up system calls and rights that they do not need (default: on)\n"
 	       "  --verbose                say more\n";
 }
 
@@ -223,6 +226,14 @@ static result parse_budget(const char *text, unsigned *thousandths)
 	if (value < 1 || value > 1000)
 		return fail(STATUS_USAGE, "--preempt-budget %s: give a percentage, 0.1 to 100", text);
 	*thousandths = (unsigned)value;
+	return OK;
+}
+
+static result parse_switch(const char *option, const char *text, bool *on)
+{
+	*on = strcmp(text, "on") == 0;
+	if (!*on && strcmp(text, "off") != 0)
+		return fail(STATUS_USAGE, "%s %s: give on or off", option, text);
 	return OK;
 }
 
@@ -374,6 +385,8 @@ static result take_option(int id, const char *value, struct machine_options *opt
 	case OPTION_NO_REBOOT:
 		options->no_reboot = true;
 		return OK;
+	case OPTION_SANDBOX:
+		return parse_switch("--sandbox", value, &options->sandbox);
 	case OPTION_VERBOSE:
 		options->verbose = true;
 		return OK;
@@ -415,6 +428,7 @@ result options_parse(int argc, char **argv, struct machine_options *options, str
 		.reports = DEFAULT_REPORTS,
 		.console = "stdio",
 		.check_ram = true,
+		.sandbox = true,
 	};
 	*monitor = (struct monitor_options){ .place = NULL };
 	opterr = 0;

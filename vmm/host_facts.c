@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -157,6 +159,7 @@ static void ask_counter(struct host_facts *facts)
 static void ask_kernel(struct host_facts *facts)
 {
 	cpu_set_t cpus;
+	const uint32_t trap = SECCOMP_RET_TRAP;
 	struct rlimit limit;
 	int fd = -1;
 
@@ -167,6 +170,7 @@ static void ask_kernel(struct host_facts *facts)
 		facts->cpus = (unsigned)CPU_COUNT(&cpus);
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0)
 		facts->memory_lock = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+	facts->seccomp = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &trap) == 0;
 	facts->sealed_memory = !failed(fd_sealed_memory(&fd, "tercet-probe", 4096));
 	fd_close(&fd);
 }

@@ -80,6 +80,7 @@ struct host_facts {
 	char counter_reason[160];  /* why there is none, "": there is one */
 	unsigned cpus;             /* that this process may use */
 	uint64_t memory_lock;      /* RLIMIT_MEMLOCK in bytes; UINT64_MAX for no limit */
+	bool seccomp;              /* filters of system calls that trap */
 	bool sealed_memory;        /* memfd_create with sealing of size */
 };
 

@@ -217,6 +217,9 @@ static void judge_kernel(struct host_probe *probe, const struct host_facts *fact
 	(void)add(probe, "sealed memory (memfd)", "shared pages that no process can shrink", HOST_NEED_EVERY_GUEST,
 		  present_if(facts->sealed_memory), "use Linux 3.17 or newer with CONFIG_MEMFD_CREATE");
 	judge_counter(probe, facts);
+	(void)add(probe, "seccomp filters", "the sandbox of replicas and supervisor", HOST_NEED_NOBODY,
+		  present_if(facts->seccomp),
+		  "use a kernel with CONFIG_SECCOMP_FILTER, or a container that allows it; else --sandbox off");
 
 	struct host_feature *cpus =
 		add(probe, "3 CPUs or more", "replicas that run side by side", HOST_NEED_NOBODY,

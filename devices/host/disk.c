@@ -14,6 +14,8 @@
 
 #include "base/fd.h"
 #include "base/futex.h"
+#include "base/log.h"
+#include "base/privilege.h"
 
 enum { READS, CHANGES, WORKERS };
 /* Zeroes are written in pieces of so many bytes where the host has no other way. */
@@ -192,6 +194,9 @@ static void *work(void *argument)
 	struct worker *worker = argument;
 	struct disk *disk = worker->disk;
 
+	/* Rights are each thread's own, and what is open needs none. */
+	if (failed(privilege_drop(NULL, 0)))
+		log_warning("a thread of a disk keeps this process's rights");
 	(void)pthread_mutex_lock(&disk->lock);
 	for (;;) {
 		struct disk_job *job = queue_get(&worker->queue);

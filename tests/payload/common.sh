@@ -30,6 +30,15 @@ marked_processes() {
 	grep -lzxF "$(case_mark)" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3
 }
 
+# replicas_of PID: the processes of a supervisor's replicas, in the order in which they were started. Its other child is
+# the one that starts them.
+replicas_of() {
+	local child
+	for child in $(cat "/proc/$1/task/$1/children"); do
+		! grep -aq '^tercet-replica' "/proc/$child/cmdline" || echo "$child"
+	done
+}
+
 # marked COMMAND... &: becomes the command, with the case's mark and in an empty folder of the case's own.
 marked() {
 	mkdir -p "$case_dir/cwd"

@@ -30,6 +30,7 @@ static struct host_facts good_facts(void)
 		.counter_skid = 120,
 		.cpus = 8,
 		.memory_lock = UINT64_MAX,
+		.seccomp = true,
 		.sealed_memory = true,
 	};
 
@@ -259,12 +260,14 @@ START_TEST(optional_features)
 	facts.counter = HOST_COUNTER_DENIED;
 	facts.cpus = 1;
 	facts.memory_lock = 0;
+	facts.seccomp = false;
 	expect(facts, true, true);
 	struct host_probe probe = judged(facts);
 
 	ck_assert_int_eq(feature_of(&probe, "guest-only counters")->state, HOST_MISSING);
 	ck_assert_ptr_nonnull(strstr(feature_of(&probe, "guest-only counters")->remedy, "perf_event_paranoid"));
 	ck_assert_int_eq(feature_of(&probe, "3 CPUs or more")->state, HOST_MISSING);
+	ck_assert_int_eq(feature_of(&probe, "seccomp filters")->state, HOST_MISSING);
 	facts.counter = HOST_COUNTER_UNFIT;
 	expect(facts, true, true);
 	facts.counter = HOST_COUNTER_ABSENT;

@@ -336,6 +336,26 @@ START_TEST(given_up)
 }
 END_TEST
 
+/* Where no process can be had the machine goes on with those that it has. */
+START_TEST(no_new_process)
+{
+	unsigned attempts = 0;
+
+	spawner_stop(&supervisor->spawner);
+	must_succeed(repair_lose(supervisor, &supervisor->members[2], "died", "killed"));
+	while (supervisor->care[2].phase != CARE_RETIRED) {
+		ck_assert_uint_lt(attempts++, 100);
+		supervised_must_be(&supervised, 2, CARE_GONE);
+		must_succeed(repair_continue(supervisor));
+	}
+	ck_assert_uint_eq(attempts, 5);
+	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_RETIRED"), 1);
+	ck_assert_ptr_nonnull(strstr(supervisor->care[2].last_fault, "the process that starts replicas"));
+	ck_assert(!repair_under_way(supervisor));
+	supervised_agree(&supervised, 100);
+}
+END_TEST
+
 /* --- minorities --- */
 
 /* An outvoted follower takes over another one's state, and is counted again from the next vote on. */
@@ -510,6 +530,7 @@ int main(int argc, char **argv)
 	tcase_add_test(three, all_lost);
 	tcase_add_test(three, only_one_lost);
 	tcase_add_test(three, given_up);
+	tcase_add_test(three, no_new_process);
 	tcase_add_test(three, follower_outvoted);
 	tcase_add_loop_test(three, not_healed, 0, 3);
 	tcase_add_test(three, leader_outvoted);
