@@ -38,7 +38,8 @@ result sandbox_available(void)
 		return fail(STATUS_HOST, "this program was built with a sanitizer, which cannot live in a sandbox");
 	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0)
 		return fail_errno(STATUS_HOST, errno,
-				  "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER), or a container hides them");
+				  "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER), or a container hides "
+				  "them: --sandbox off does without");
 	return OK;
 }
 
@@ -134,7 +135,8 @@ static int add_rule(scmp_filter_ctx filter, const struct sandbox_rule *rule, con
 	case SANDBOX_WITHOUT:
 		return allow(filter, call, SCMP_CMP(rule->argument, SCMP_CMP_MASKED_EQ, first, 0));
 	case SANDBOX_OWN_PROCESS:
-		return allow(filter, call, SCMP_CMP(rule->argument, SCMP_CMP_MASKED_EQ, LOWER_HALF, (unsigned)getpid()));
+		return allow(filter, call,
+			     SCMP_CMP(rule->argument, SCMP_CMP_MASKED_EQ, LOWER_HALF, (unsigned)getpid()));
 	case SANDBOX_OUTLETS:
 		return allow_outlets(filter, call, rule, sandbox);
 	case SANDBOX_ABSENT:

@@ -1,8 +1,8 @@
 /*
- * The process that starts replicas: forked off before anything is opened, so that the supervisor itself may give up fork
- * and exec (docs/sandbox.md). It does one thing: for each request it makes one child that executes this program as a
- * replica, with the descriptors that came along and no others. The child is the supervisor's: it waits for it, and
- * the child ends with it.
+ * The process that starts replicas: forked off before anything is opened, so that the supervisor itself may give up
+ * fork and exec (docs/sandbox.md). It does one thing: for each request it makes one child that executes this program
+ * as a replica, with the descriptors that came along and no others. The child is the supervisor's: it waits for it,
+ * and the child ends with it.
  */
 #ifndef TERCET_LOCKSTEP_SPAWNER_H
 #define TERCET_LOCKSTEP_SPAWNER_H

@@ -12,6 +12,7 @@
 #include "manage/client_control.h"
 #include "manage/client_events.h"
 #include "manage/client_inject.h"
+#include "manage/client_metrics.h"
 #include "manage/client_status.h"
 #include "manage/doctor.h"
 #include "manage/monitor.h"
@@ -71,6 +72,8 @@ static int help_main(int argc, char **argv)
 		     "tercet status VM           how one is doing, as a live table (or --once, --json, --watch);\n"
 		     "                           VM is its name, or the path of its monitor's socket\n"
 		     "tercet events VM [--json]  what happens to it, until it ends\n"
+		     "tercet metrics VM|--all [--output FILE]\n"
+		     "                           numbers of one or all, as OpenMetrics text\n"
 		     "tercet inject VM --replica R --target TARGET [--at POSITION|now]\n"
 		     "                           damage a replica on purpose (--list [--json]: what can be hit)\n"
 		     "tercet pause VM            have it stand still\n"
@@ -114,6 +117,7 @@ static const struct command commands[] = {
 	{ "list", client_status_list_main },
 	{ "status", client_status_main },
 	{ "events", client_events_main },
+	{ "metrics", client_metrics_main },
 	{ "inject", client_inject_main },
 	{ "pause", client_control_main },
 	{ "resume", client_control_main },
@@ -144,15 +148,15 @@ int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
 	if (argc < 2) {
-		log_error("say what to do: tercet run, list, status, events, inject, pause, resume, reset, powerdown, "
-			  "quit, replay, diff, doctor, version or help");
+		log_error("say what to do: tercet run, list, status, events, metrics, inject, pause, resume, reset, "
+			  "powerdown, quit, replay, diff, doctor, version or help");
 		return STATUS_USAGE;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	log_error("what is \"%s\"? tercet run, list, status, events, inject, pause, resume, reset, powerdown, quit, "
-		  "replay, diff, doctor, version and help are possible",
+	log_error("what is \"%s\"? tercet run, list, status, events, metrics, inject, pause, resume, reset, powerdown, "
+		  "quit, replay, diff, doctor, version and help are possible",
 		  argv[1]);
 	return STATUS_USAGE;
 }

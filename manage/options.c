@@ -137,7 +137,8 @@ const char *options_help(void)
 	       "  --no-shutdown            stay after the guest's power-off, until `tercet quit`, or `tercet reset`\n"
 	       "                           and `tercet resume`\n"
 	       "  --no-reboot              a guest that resets its machine ends it\n"
-	       "  --sandbox on|off         processes give up system calls and rights that they do not need (default: on)\n"
+	       "  --sandbox on|off         processes give up system calls and rights that they do not need (default:\n"
+	       "                           on)\n"
 	       "  --verbose                say more\n";
 }
 
