@@ -40,6 +40,7 @@ $(BUILD)/%.o: %.c
 -include guest-tools/payloads/payloads.mk
 -include vmm/acpi.mk
 -include tests/tests.mk
+-include packaging/install.mk
 
 # The rest installs what is missing first, so that on a fresh Debian nothing but make need be there; the steps go one
 # after the other, in a make of their own that sees what the step before brought.
@@ -85,6 +86,8 @@ help:
 	@echo "make check-unit   unit tests alone"
 	@echo "make soak         Linux under load with preemption, in the lab, for MINUTES=N (30)"
 	@echo "make bench        what two and three replicas cost on this host, with payload guests"
+	@echo "make install      installs into prefix=/usr/local, below DESTDIR= if it is given; make uninstall takes it back"
+	@echo "make deb          a Debian package in $(BUILD)/deb/"
 	@echo "make setup        installs what building, running and testing need"
 	@echo "make initramfs    build/initramfs.cpio, the demonstration guest's userland"
 	@echo "make clean        removes $(BUILD)/, kernels and logs too"

@@ -46,3 +46,7 @@ uninstall:
 		folder=$$(dirname "$$file"); \
 		while [ "$$folder" != / ] && [ "$$folder" != '$(prefix)' ] && rmdir "$(DESTDIR)$$folder" 2>/dev/null; do \
 			folder=$$(dirname "$$folder"); done; done; true
+
+.PHONY: deb
+deb:
+	$(Q)packaging/build-deb $(VERSION) $(BUILD)/deb
