@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "lockstep/replica.h"
-#include "lockstep/spawn.h"
+#include "lockstep/spawner.h"
 #include "lockstep/supervisor.h"
 #include "manage/monitor.h"
 #include "manage/options.h"
@@ -100,7 +100,7 @@ static int replica_role(const char *number)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], SPAWN_ROLE) == 0)
+	if (argc == 3 && strcmp(argv[1], SPAWNER_ROLE) == 0)
 		return replica_role(argv[2]);
 	if (argc >= 2 && strcmp(argv[1], "run") == 0)
 		return run_main(argc - 1, argv + 1);
