@@ -66,8 +66,9 @@ static void on_forbidden(int signal_number, siginfo_t *information, void *contex
 	int length = snprintf(line, sizeof(line), "tercet: error: a forbidden system call was tried: %d\n",
 			      information->si_syscall);
 
-	if (length > 0)
-		length = (int)write(STDERR_FILENO, line, (size_t)length);
+	ssize_t written = write(STDERR_FILENO, line, length > 0 ? (size_t)length : 0);
+
+	(void)written;
 	/* Its handler is gone by now (SA_RESETHAND): this ends the process. */
 	for (;;)
 		(void)syscall(SYS_tgkill, getpid(), gettid(), signal_number);

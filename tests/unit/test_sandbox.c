@@ -190,17 +190,21 @@ static void pass_memory(void)
 
 static void make_socket(void)
 {
-	(void)socket(AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	fd_close(&fd);
 }
 
 static void make_connection(void)
 {
-	(void)connect(other, NULL, 0);
+	(void)syscall(SYS_connect, other, NULL, 0);
 }
 
 static void open_file(void)
 {
-	(void)open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	fd_close(&fd);
 }
 
 static void open_again(void)
@@ -208,7 +212,9 @@ static void open_again(void)
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", outlet);
-	(void)open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	fd_close(&fd);
 }
 
 static void execute(void)
@@ -237,7 +243,9 @@ static void write_to_other_process(void)
 
 static void map_code(void)
 {
-	(void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)memory;
 }
 
 static void make_code(void)
@@ -477,9 +485,12 @@ START_TEST(memory_cannot_be_opened_for_writing)
 	if (pid == 0) {
 		if (failed(privilege_drop(NULL, 0)))
 			_exit(1);
-		if (open(path, O_RDWR | O_CLOEXEC) >= 0 || errno != EACCES || open(path, O_WRONLY | O_CLOEXEC) >= 0)
-			_exit(2);
-		_exit(open(path, O_RDONLY | O_CLOEXEC) < 0 ? 3 : 0);
+		int both = open(path, O_RDWR | O_CLOEXEC);
+		int error = errno;
+		int writable = open(path, O_WRONLY | O_CLOEXEC);
+		int readable = open(path, O_RDONLY | O_CLOEXEC);
+
+		_exit(both < 0 && error == EACCES && writable < 0 && readable >= 0 ? 0 : 2);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
