@@ -46,9 +46,6 @@ void replica_config_release(struct replica_config *config)
 		fd_close(&config->peer_area_fds[i]);
 		fd_close(&config->peer_ram_fds[i]);
 	}
-	fd_close(&config->ram_fd);
 	fd_close(&config->own_area_fd);
 	fd_close(&config->supervisor_fd);
-	fd_close(&config->kernel_fd);
-	fd_close(&config->initrd_fd);
 }

@@ -64,7 +64,7 @@ must_check result replica_config_pass(const struct replica_config *config, int *
 /* Reads it in the replica. */
 must_check result replica_config_take(struct replica_config *config, int fd);
 
-/* Closes, once all is mapped and loaded, every inherited descriptor but the doorbell's. */
+/* Closes, once all is mapped, the inherited descriptors of what others own, and of the replica's own area. */
 void replica_config_release(struct replica_config *config);
 
 #endif

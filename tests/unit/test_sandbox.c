@@ -36,6 +36,7 @@ struct seen {
 
 static struct seen *seen;
 static pid_t parent;
+static int file; /* a memory */
 static int outlet, other; /* eventfds: one of the replica's outlets, and one that is none */
 
 static void set_up(void)
@@ -45,6 +46,7 @@ static void set_up(void)
 	outlet = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ck_assert(outlet >= 0 && other >= 0);
+	must_succeed(fd_sealed_memory(&file, "file", 4096));
 	parent = getpid();
 }
 
@@ -143,6 +145,17 @@ static void run_guest(void)
 		_exit(1);
 }
 
+static void read_again(void)
+{
+	uint64_t size;
+	uint8_t byte;
+
+	/* What there is to read was opened before. */
+	if (failed(fd_size(file, "it", &size)) || failed(fd_read_at(file, "it", 0, &byte, 1)) ||
+	    failed(fd_clear(file, "it", 4096)) || lseek(file, 0, SEEK_DATA) != -1)
+		_exit(1);
+}
+
 static void signal_itself(void)
 {
 	(void)pthread_kill(pthread_self(), 0);
@@ -152,11 +165,11 @@ static void supervise(void)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.fd = other };
 	int fd = epoll_create1(EPOLL_CLOEXEC);
-	int file = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || file < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, other, &event) < 0 || epoll_wait(fd, &event, 1, 0) != 0)
+	if (fd < 0 || null < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, other, &event) < 0 || epoll_wait(fd, &event, 1, 0) != 0)
 		_exit(1);
-	FILE *stream = fdopen(file, "w");
+	FILE *stream = fdopen(null, "w");
 
 	if (!stream || fprintf(stream, "text") < 0 || fclose(stream) != 0)
 		_exit(2);
@@ -314,6 +327,7 @@ static const struct {
 } deeds[] = {
 	{ live, "live", SANDBOX_REPLICA, -1 },
 	{ run_guest, "run a guest", SANDBOX_REPLICA, -1 },
+	{ read_again, "read what is open", SANDBOX_REPLICA, -1 },
 	{ signal_itself, "signal itself", SANDBOX_REPLICA, -1 },
 	{ make_socket, "make a socket", SANDBOX_REPLICA, SYS_socket },
 	{ make_connection, "connect", SANDBOX_REPLICA, SYS_connect },
@@ -376,13 +390,13 @@ static void status_of(pid_t pid, const char *key, char *value, size_t size)
 
 	value[0] = '\0';
 	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	FILE *file = fopen(path, "r");
+	FILE *stream = fopen(path, "r");
 
-	ck_assert_ptr_nonnull(file);
-	while (fgets(line, sizeof(line), file))
+	ck_assert_ptr_nonnull(stream);
+	while (fgets(line, sizeof(line), stream))
 		if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ':')
 			(void)snprintf(value, size, "%s", line + strlen(key) + 2);
-	(void)fclose(file);
+	(void)fclose(stream);
 	value[strcspn(value, "\n")] = '\0';
 	ck_assert_msg(value[0] != '\0', "%s has no %s", path, key);
 }
