@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -63,25 +64,27 @@ static int run(void)
 /* How many entries a folder has whose names begin like this; they are removed, if they are not folders. */
 static unsigned take(const char *path, const char *prefix)
 {
-	DIR *entries = opendir(path);
-	unsigned count = 0;
-	const struct dirent *entry;
+	struct dirent **entries;
+	unsigned taken = 0;
+	int count = scandir(path, &entries, NULL, alphasort);
 
-	ck_assert_ptr_nonnull(entries);
-	while ((entry = readdir(entries)) != NULL) {
+	ck_assert_int_ge(count, 0);
+	for (int i = 0; i < count; i++) {
+		const char *entry = entries[i]->d_name;
 		char name[512];
 
-		if (entry->d_name[0] == '.' || strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
-			continue;
-		count++;
-		(void)snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		if (unlink(name) < 0) {
-			(void)take(name, "");
-			(void)rmdir(name);
+		(void)snprintf(name, sizeof(name), "%s/%s", path, entry);
+		if (entry[0] != '.' && strncmp(entry, prefix, strlen(prefix)) == 0) {
+			taken++;
+			if (unlink(name) < 0) {
+				(void)take(name, "");
+				(void)rmdir(name);
+			}
 		}
+		free(entries[i]);
 	}
-	(void)closedir(entries);
-	return count;
+	free(entries);
+	return taken;
 }
 
 START_TEST(works)
