@@ -22,7 +22,7 @@ SOURCES := $(sort $(foreach f,$(FLOORS),$(wildcard $(f)/*.c)))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 
 .PHONY: all
-all: $(BUILD)/tercet payloads
+all: $(BUILD)/tercet $(BUILD)/qemu-system-tercet payloads
 
 # V=1 shows whole commands.
 Q := $(if $(V),,@)
@@ -30,6 +30,10 @@ Q := $(if $(V),,@)
 $(BUILD)/tercet: $(OBJECTS)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The same program, by the name that libvirt calls it.
+$(BUILD)/qemu-system-tercet: $(BUILD)/tercet
+	$(Q)ln -sf tercet $@
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -34,6 +34,8 @@ struct machine_options {
 	const struct service *service; /* management, or NULL */
 	struct backends_options devices;
 	const char *console;      /* see devices/host/console.h */
+	const char *console_log;  /* where its output goes as well, likewise, or NULL */
+	bool console_lossy;       /* output that nobody takes is given up rather than that the guest waits */
 	const char *statistics;   /* path of the JSON file, or NULL */
 	const char *record;       /* path of the recording, or NULL */
 	bool paused;              /* it stands still before its first instruction, until it is told to go on */

@@ -1,4 +1,5 @@
 /* what management sees of a running machine, and asks of it */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/futex.h"
@@ -109,6 +110,21 @@ json_t *supervisor_status(const struct supervisor *supervisor)
 	(void)json_object_set_new(object, "cores", cores_json(&supervisor->cores));
 	(void)json_object_set_new(object, "replica", list);
 	return object;
+}
+
+void supervisor_console(const struct supervisor *supervisor, char *text, size_t size)
+{
+	const char *place = supervisor->console.place;
+
+	if (place[0])
+		(void)snprintf(text, size, "pty:%s", place);
+	else
+		(void)snprintf(text, size, "%s", supervisor->options->console);
+}
+
+json_t *supervisor_devices(const struct supervisor *supervisor)
+{
+	return backends_statistics(supervisor->backends);
 }
 
 result supervisor_inject(struct supervisor *supervisor, const struct inject_fault *fault)

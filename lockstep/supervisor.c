@@ -23,6 +23,7 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "devices/host/console.h"
+#include "lockstep/console_line.h"
 #include "lockstep/ending.h"
 #include "lockstep/leadership.h"
 #include "lockstep/record.h"
@@ -39,75 +40,11 @@
 /* Meanwhile it looks at them so often. */
 #define END_LOOK_MS 1
 
-/* --- console --- */
-
 static void poll_fd(struct supervisor *supervisor, int operation, int fd, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.fd = fd };
 
 	(void)epoll_ctl(supervisor->epoll_fd, operation, fd, &event);
-}
-
-static uint64_t input_room(const struct supervisor *supervisor)
-{
-	return CONTROL_INPUT_SIZE - (atomic_load(&supervisor->page->console_written) - supervisor->console_taken);
-}
-
-/* Waits for key presses only while there is room for them, and for a slow reader only while there is one. */
-static void arrange_console(struct supervisor *supervisor)
-{
-	bool want_input = supervisor->console.input_fd >= 0 && input_room(supervisor) > 0;
-	bool want_output = console_pending(&supervisor->console) > 0;
-	int input_fd = supervisor->console.input_fd;
-	int output_fd = supervisor->console.output_fd;
-
-	if (input_fd >= 0 && input_fd == output_fd) {
-		uint32_t events = (want_input ? EPOLLIN : 0u) | (want_output ? EPOLLOUT : 0u);
-
-		poll_fd(supervisor, supervisor->input_polled ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, input_fd, events);
-		supervisor->input_polled = true;
-		return;
-	}
-	if (want_input && !supervisor->input_polled && !supervisor->input_always) {
-		struct epoll_event event = { .events = EPOLLIN, .data.fd = input_fd };
-
-		if (epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, input_fd, &event) == 0)
-			supervisor->input_polled = true;
-		else
-			supervisor->input_always = true; /* a regular file, or /dev/null */
-	} else if (!want_input && supervisor->input_polled) {
-		poll_fd(supervisor, EPOLL_CTL_DEL, input_fd >= 0 ? input_fd : STDIN_FILENO, 0);
-		supervisor->input_polled = false;
-	}
-	if (want_output != supervisor->output_polled && supervisor->console.pollable) {
-		poll_fd(supervisor, want_output ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, output_fd, EPOLLOUT);
-		supervisor->output_polled = want_output;
-	}
-}
-
-static result take_keys(struct supervisor *supervisor)
-{
-	uint8_t keys[4096];
-	const struct ring ring = { supervisor->page->console, CONTROL_INPUT_SIZE };
-	uint64_t room = input_room(supervisor);
-	uint64_t written = atomic_load(&supervisor->page->console_written);
-	bool quit = false;
-
-	if (supervisor->console.input_fd < 0 || room == 0)
-		return OK;
-	size_t length = console_read(&supervisor->console, keys, room < sizeof(keys) ? (size_t)room : sizeof(keys),
-				     &quit);
-
-	if (quit) {
-		supervisor->asked_to_end = LIFE_HOST_UI;
-		return steer_quit(supervisor, "ended by Ctrl-A x");
-	}
-	if (length == 0)
-		return OK;
-	ring_put(&ring, written, keys, length);
-	atomic_store_explicit(&supervisor->page->console_written, written + length, memory_order_release);
-	futex_signal(&supervisor->page->sequence);
-	return OK;
 }
 
 /* --- events --- */
@@ -153,16 +90,12 @@ static result take_event(struct supervisor *supervisor, const struct epoll_event
 		drain_doorbell(fd);
 	} else if (fd == supervisor->timer_fd) {
 		drain(fd);
+		TRY(console_line_look(supervisor));
 		return supervisor->over ? OK : watch_look(supervisor);
 	} else if (supervisor->service && fd == supervisor->service_fd) {
 		supervisor->service->serve(supervisor->service->context);
-	} else if (fd == supervisor->console.input_fd || fd == supervisor->console.output_fd) {
-		if (event->events & (EPOLLOUT | EPOLLERR) && fd == supervisor->console.output_fd) {
-			TRY(console_flush(&supervisor->console));
-			verdict_tell(supervisor);
-		}
-		if (event->events & (EPOLLIN | EPOLLHUP) && fd == supervisor->console.input_fd)
-			return take_keys(supervisor);
+	} else {
+		return console_line_event(supervisor, event);
 	}
 	return OK;
 }
@@ -200,9 +133,7 @@ static result supervise(struct supervisor *supervisor)
 	struct epoll_event events[READY_MAX];
 
 	while (!supervisor->over || must_deliver(supervisor)) {
-		arrange_console(supervisor);
-		bool ready = supervisor->input_always && supervisor->console.input_fd >= 0 &&
-			     input_room(supervisor) > 0;
+		bool ready = console_line_arrange(supervisor);
 		int count = epoll_wait(supervisor->epoll_fd, events, READY_MAX, ready ? 0 : -1);
 
 		if (count < 0 && errno != EINTR)
@@ -210,7 +141,7 @@ static result supervise(struct supervisor *supervisor)
 		for (int i = 0; i < count; i++)
 			TRY(take_event(supervisor, &events[i]));
 		if (ready)
-			TRY(take_keys(supervisor));
+			TRY(console_line_keys(supervisor));
 		TRY(verdict_judge(supervisor));
 		/* After the votes: what a replica said before it died still counts. */
 		if (!supervisor->over)
@@ -396,8 +327,7 @@ static result set_up(struct supervisor *supervisor)
 	TRY(spawner_start(&supervisor->spawner));
 	TRY(make_config(supervisor));
 	TRY(digest_create(&supervisor->digests, supervisor->config.digest_key));
-	TRY(console_open(&supervisor->console, supervisor->options->console));
-	supervisor->console_open = true;
+	TRY(console_line_open(supervisor));
 	TRY(backends_open(&supervisor->backends, &supervisor->options->devices));
 	poll_fd(supervisor, EPOLL_CTL_ADD, backends_fd(supervisor->backends), EPOLLIN);
 	supervisor->config.pci_count = (uint32_t)backends_describe(supervisor->backends, supervisor->config.pci);

@@ -21,6 +21,13 @@ must_check result supervisor_run(const struct machine_options *options);
 /* How the machine is doing, as a new JSON object (docs/events.md has its members); NULL without memory. */
 json_t *supervisor_status(const struct supervisor *supervisor);
 
+/* Where the other side of the serial port is, as QEMU's query-chardev calls it: "pty:/dev/pts/3", "file", ... */
+void supervisor_console(const struct supervisor *supervisor, char *text, size_t size);
+
+/* An array with what each device did so far, in the order of the guest's bus: as `devices` of docs/statistics.md. New;
+ * NULL without memory. */
+json_t *supervisor_devices(const struct supervisor *supervisor);
+
 /* Has a replica commit a fault on purpose, at the fault's position or at its next one if that is past. Errors:
  * STATUS_USAGE no such replica; STATUS_FAILED it takes no part, or has not yet taken the fault before. */
 must_check result supervisor_inject(struct supervisor *supervisor, const struct inject_fault *fault);

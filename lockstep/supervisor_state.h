@@ -71,6 +71,7 @@ struct supervisor {
 	bool input_polled; /* key presses are waited for by epoll */
 	bool input_always; /* input is a file: always ready */
 	bool output_polled;
+	bool clients_polled; /* the console's next client is waited for */
 	struct backends *backends;
 	bool backends_behind; /* when they were looked at last */
 	struct digest_context digests;

@@ -16,8 +16,7 @@ static result add(struct backends_options *options, const char *option, enum boa
 	return OK;
 }
 
-/* The text's next part, up to a comma that is alone, is moved to its beginning; gives what follows, or NULL. */
-static char *cut(char *text)
+char *device_options_cut(char *text)
 {
 	char *to = text;
 
@@ -68,10 +67,10 @@ result device_options_disk(struct backends_options *options, const char *value)
 	if (strlen(value) >= sizeof(device->place))
 		return fail(STATUS_USAGE, "--disk %.40s...: that is too long", value);
 	memcpy(device->place, value, strlen(value) + 1);
-	for (char *next = cut(device->place); next;) {
+	for (char *next = device_options_cut(device->place); next;) {
 		char *property = next;
 
-		next = cut(property);
+		next = device_options_cut(property);
 		TRY(take_disk_property(value, property, device));
 	}
 	return device->place[0] ? OK : fail(STATUS_USAGE, "--disk %s: give a file", value);
@@ -79,14 +78,24 @@ result device_options_disk(struct backends_options *options, const char *value)
 
 /* Six bytes in hexadecimal, with colons between them; of one card, not of many (IEEE 802, the lowest bit of the
  * first). */
-static result take_mac(const char *value, const char *text, uint8_t mac[BOARD_MAC_SIZE])
+static result take_mac(const char *what, const char *text, uint8_t mac[BOARD_MAC_SIZE])
 {
 	struct ether_addr address;
 
 	if (strlen(text) != 3 * BOARD_MAC_SIZE - 1 || strspn(text, "0123456789abcdefABCDEF:") != strlen(text) ||
 	    !ether_aton_r(text, &address) || (address.ether_addr_octet[0] & 1))
-		return fail(STATUS_USAGE, "--net %s: an address is six bytes such as 52:54:00:12:34:56", value);
+		return fail(STATUS_USAGE, "%s: an address is six bytes such as 52:54:00:12:34:56", what);
 	memcpy(mac, address.ether_addr_octet, BOARD_MAC_SIZE);
+	return OK;
+}
+
+result device_options_mac(const char *what, const char *text, uint8_t mac[BOARD_MAC_SIZE])
+{
+	if (text)
+		return take_mac(what, text, mac);
+	/* An address of nobody's in particular (IEEE 802, 8.4: locally administered). */
+	TRY(entropy_read(mac, BOARD_MAC_SIZE));
+	mac[0] = (uint8_t)((mac[0] & 0xFC) | 2);
 	return OK;
 }
 
@@ -99,16 +108,14 @@ result device_options_net(struct backends_options *options, const char *value)
 	if (strlen(value) >= sizeof(device->place))
 		return fail(STATUS_USAGE, "--net %.40s...: that is too long", value);
 	memcpy(device->place, value, strlen(value) + 1);
-	/* An address of nobody's in particular (IEEE 802, 8.4: locally administered). */
-	TRY(entropy_read(device->mac, sizeof(device->mac)));
-	device->mac[0] = (uint8_t)((device->mac[0] & 0xFC) | 2);
-	for (char *next = cut(device->place); next;) {
+	TRY(device_options_mac("--net", NULL, device->mac));
+	for (char *next = device_options_cut(device->place); next;) {
 		char *property = next;
 
-		next = cut(property);
+		next = device_options_cut(property);
 		if (strncmp(property, mac, strlen(mac)) != 0)
 			return fail(STATUS_USAGE, "--net %s: what is \"%s\"?", value, property);
-		TRY(take_mac(value, property + strlen(mac), device->mac));
+		TRY(in_context(take_mac(value, property + strlen(mac), device->mac), "--net"));
 	}
 	return net_check(device->place);
 }

@@ -17,4 +17,12 @@ must_check result device_options_net(struct backends_options *options, const cha
 /* --rng. Errors: STATUS_USAGE too many devices. */
 must_check result device_options_rng(struct backends_options *options);
 
+/* A network card's address, or a random one where `text` is NULL. `what` is named in the message. Errors:
+ * STATUS_USAGE; the host has no random numbers. */
+must_check result device_options_mac(const char *what, const char *text, uint8_t mac[BOARD_MAC_SIZE]);
+
+/* Moves the text's next part, up to a comma that is alone, to its beginning, with one comma where two were; gives what
+ * follows, or NULL. */
+char *device_options_cut(char *text);
+
 #endif

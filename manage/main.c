@@ -17,6 +17,7 @@
 #include "manage/doctor.h"
 #include "manage/monitor.h"
 #include "manage/options.h"
+#include "manage/qemu.h"
 #include "manage/recordings.h"
 
 static int report(result r)
@@ -44,7 +45,15 @@ static int run_main(int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	options.name = monitor_name(monitor);
-	options.service = monitor_service(monitor, supervisor_status, supervisor_inject, &supervisor_control);
+	options.service = monitor_service(monitor, &(struct qmp_machine){
+		.status = supervisor_status,
+		.inject = supervisor_inject,
+		.control = &supervisor_control,
+		.console = supervisor_console,
+		.devices = supervisor_devices,
+		.memory = options.memory,
+		.kvm = true,
+	});
 	if (options.kind == BOOT_LINUX)
 		log_info("%s is appended to the kernel's command line: its delay loop cannot be calibrated yet",
 			 boot_command_line_addition());
@@ -147,6 +156,8 @@ static void fill_standard_descriptors(void)
 int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
+	if (argc > 0 && qemu_is_meant(argv[0]))
+		return qemu_main(argc, argv);
 	if (argc < 2) {
 		log_error("say what to do: tercet run, list, status, events, metrics, inject, pause, resume, reset, "
 			  "powerdown, quit, replay, diff, doctor, version or help");

@@ -18,8 +18,9 @@
 /* Bytes that are taken from one client before the supervisor's next look at its replicas. */
 enum { READ_SIZE = 1024 };
 
-/* epoll's number of the listening socket; clients have their indices. */
+/* epoll's numbers of the listening sockets; clients have their indices. */
 #define LISTENER UINT32_MAX
+#define INHERITED (UINT32_MAX - 1)
 
 struct monitor_client {
 	int fd; /* -1: nobody is here */
@@ -31,6 +32,7 @@ struct monitor_client {
 struct monitor {
 	char name[PLACES_NAME_MAX + 16];
 	struct monitor_socket socket;
+	int inherited_fd; /* likewise listens, or -1 */
 	int epoll_fd;
 	int spare_fd; /* a descriptor in reserve, with which a client can be turned away when there are no more */
 	struct qmp_machine machine;
@@ -126,23 +128,23 @@ static void turn_away(int fd)
 }
 
 /* Without descriptors a client would wait for ever, and epoll would not let go of it. */
-static void turn_away_without_descriptors(struct monitor *monitor)
+static void turn_away_without_descriptors(struct monitor *monitor, int listener)
 {
 	fd_close(&monitor->spare_fd);
-	int fd = accept4(monitor->socket.fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 	fd_close(&fd);
 	monitor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void accept_client(struct monitor *monitor)
+static void accept_client(struct monitor *monitor, int listener)
 {
 	struct monitor_client *client = monitor->clients;
-	int fd = accept4(monitor->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE)
-			turn_away_without_descriptors(monitor);
+			turn_away_without_descriptors(monitor, listener);
 		return;
 	}
 	while (client < monitor->clients + MONITOR_CLIENTS_MAX && client->fd >= 0)
@@ -166,15 +168,21 @@ static void accept_client(struct monitor *monitor)
 
 /* --- the supervisor's service --- */
 
+static bool listen_to(const struct monitor *monitor, int fd, uint32_t number)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = number };
+
+	return fd < 0 || epoll_ctl(monitor->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static result start(void *context, struct supervisor *supervisor, int *poll_fd)
 {
 	struct monitor *monitor = context;
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = LISTENER };
 
 	monitor->machine.supervisor = supervisor;
 	monitor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (monitor->epoll_fd < 0 ||
-	    epoll_ctl(monitor->epoll_fd, EPOLL_CTL_ADD, monitor->socket.fd, &event) < 0)
+	if (monitor->epoll_fd < 0 || !listen_to(monitor, monitor->socket.fd, LISTENER) ||
+	    !listen_to(monitor, monitor->inherited_fd, INHERITED))
 		return fail_errno(STATUS_FAILED, errno, "the monitor cannot wait for its clients");
 	*poll_fd = monitor->epoll_fd;
 	return OK;
@@ -190,7 +198,9 @@ static void serve(void *context)
 		uint32_t number = events[i].data.u32;
 
 		if (number == LISTENER)
-			accept_client(monitor);
+			accept_client(monitor, monitor->socket.fd);
+		else if (number == INHERITED)
+			accept_client(monitor, monitor->inherited_fd);
 		else if (monitor->clients[number].fd >= 0)
 			serve_client(monitor, &monitor->clients[number]);
 	}
@@ -230,6 +240,7 @@ static void stop(void *context)
 	for (unsigned i = 0; i < MONITOR_CLIENTS_MAX; i++)
 		drop_client(monitor, &monitor->clients[i]);
 	fd_close(&monitor->epoll_fd);
+	fd_close(&monitor->inherited_fd);
 	monitor_socket_release(&monitor->socket);
 }
 
@@ -252,9 +263,26 @@ static result claim_name(struct monitor *monitor, bool *taken)
 	return monitor_socket_claim(&monitor->socket, &place, taken);
 }
 
+/* Whoever made it listen may have left it as others need it. */
+static result take_inherited(struct monitor *monitor, int fd)
+{
+	int listening = 0, flags = fcntl(fd, F_GETFL);
+	socklen_t size = sizeof(listening);
+
+	if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
+		return fail(STATUS_USAGE, "the monitor: descriptor %d is no listening socket", fd);
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return fail_errno(STATUS_FAILED, errno, "the monitor: cannot use descriptor %d", fd);
+	monitor->inherited_fd = fd;
+	return OK;
+}
+
 static result claim(struct monitor *monitor, const struct monitor_options *options, const char *name)
 {
 	bool taken = false;
+
+	if (options->fd >= 0)
+		TRY(take_inherited(monitor, options->fd));
 
 	if (options->place && strcmp(options->place, "none") == 0)
 		return OK;
@@ -280,7 +308,7 @@ result monitor_open(struct monitor **opened, const struct monitor_options *optio
 
 	if (!monitor)
 		return fail(STATUS_FAILED, "no memory for the monitor");
-	monitor->epoll_fd = monitor->socket.fd = -1;
+	monitor->epoll_fd = monitor->socket.fd = monitor->inherited_fd = -1;
 	monitor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	for (unsigned i = 0; i < MONITOR_CLIENTS_MAX; i++)
 		monitor->clients[i].fd = -1;
@@ -312,18 +340,30 @@ const char *monitor_name(const struct monitor *monitor)
 	return monitor->name;
 }
 
-const struct service *
-monitor_service(struct monitor *monitor, json_t *(*status)(const struct supervisor *supervisor),
-		result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault),
-		const struct machine_control *control)
+const struct service *monitor_service(struct monitor *monitor, const struct qmp_machine *machine)
 {
-	if (monitor->socket.fd < 0)
-		return NULL;
-	monitor->machine = (struct qmp_machine){ .name = monitor->name, .status = status, .inject = inject,
-						.control = control };
+	monitor->machine = *machine;
+	monitor->machine.name = monitor->name;
 	monitor->interface = qmp_commands_interface(&monitor->machine);
+	return monitor_service_of(monitor, &monitor->interface);
+}
+
+const struct service *monitor_service_of(struct monitor *monitor, const struct qmp_interface *interface)
+{
+	if (monitor->socket.fd < 0 && monitor->inherited_fd < 0)
+		return NULL;
+	monitor->interface = *interface;
 	monitor->service = (struct service){
 		.context = monitor, .start = start, .serve = serve, .event = tell, .stop = stop,
 	};
 	return &monitor->service;
+}
+
+unsigned monitor_clients(const struct monitor *monitor)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < MONITOR_CLIENTS_MAX; i++)
+		count += monitor->clients[i].fd >= 0;
+	return count;
 }

@@ -17,6 +17,7 @@ enum { MONITOR_CLIENTS_MAX = 16 };
 struct monitor_options {
 	const char *place; /* --monitor: a socket's path, "none", or NULL: where `tercet status NAME` looks for it */
 	bool named;        /* --name was given: another machine with that name is an error */
+	int fd;            /* a listening socket that was inherited, beside that place; -1: none */
 };
 
 struct monitor;
@@ -27,14 +28,15 @@ struct monitor;
 must_check result monitor_open(struct monitor **monitor, const struct monitor_options *options, const char *name);
 void monitor_close(struct monitor *monitor);
 
+/* For those who have no machine yet: the commands of `interface` (which outlives the monitor), and how many clients
+ * there are. */
+const struct service *monitor_service_of(struct monitor *monitor, const struct qmp_interface *interface);
+unsigned monitor_clients(const struct monitor *monitor);
+
 /* The machine's name, valid until monitor_close. */
 const char *monitor_name(const struct monitor *monitor);
 
-/* For supervisor_run; NULL without a socket. The functions are supervisor_status, supervisor_inject and those of
- * supervisor_control, or a test's. */
-const struct service *
-monitor_service(struct monitor *monitor, json_t *(*status)(const struct supervisor *supervisor),
-		result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault),
-		const struct machine_control *control);
+/* For supervisor_run; NULL without a socket. Copies `machine`, whose name and supervisor are the monitor's. */
+const struct service *monitor_service(struct monitor *monitor, const struct qmp_machine *machine);
 
 #endif

@@ -267,12 +267,6 @@ static result parse_memory(const char *text, struct machine_options *options)
 	return ram_check_size(options->memory);
 }
 
-/* Faults are parsed last: they need the number of replicas. */
-struct pending_faults {
-	unsigned count;
-	const char *specs[INJECT_FAULTS_MAX];
-};
-
 /* "64M/s", "64M" or "none". */
 static result parse_scrub(const char *text, uint64_t *rate)
 {
@@ -302,9 +296,10 @@ static result take_monitor(const char *value, struct monitor_options *monitor)
 	return strcmp(value, "none") == 0 ? OK : places_take_path("--monitor", value, &place);
 }
 
-static result take_option(int id, const char *value, struct machine_options *options,
-			  struct monitor_options *monitor, struct pending_faults *faults)
+static result take_option(struct options_reader *reader, int id, const char *value)
 {
+	struct machine_options *options = reader->machine;
+
 	switch (id) {
 	case OPTION_KERNEL:
 	case OPTION_PAYLOAD:
@@ -366,16 +361,16 @@ static result take_option(int id, const char *value, struct machine_options *opt
 		return OK;
 	case OPTION_NAME:
 		options->name = value;
-		monitor->named = true;
+		reader->monitor->named = true;
 		return places_check_name("--name", value);
 	case OPTION_MONITOR:
-		return take_monitor(value, monitor);
+		return take_monitor(value, reader->monitor);
 	case OPTION_SEED:
 		return parse_seed(value, options);
 	case OPTION_INJECT:
-		if (faults->count == ARRAY_SIZE(faults->specs))
-			return fail(STATUS_USAGE, "--inject: at most %zu faults", ARRAY_SIZE(faults->specs));
-		faults->specs[faults->count++] = value;
+		if (reader->faults == ARRAY_SIZE(reader->fault))
+			return fail(STATUS_USAGE, "--inject: at most %zu faults", ARRAY_SIZE(reader->fault));
+		reader->fault[reader->faults++] = value;
 		return OK;
 	case OPTION_PAUSED:
 		options->paused = true;
@@ -396,26 +391,26 @@ static result take_option(int id, const char *value, struct machine_options *opt
 	}
 }
 
-static result check_whole(struct machine_options *options, const struct pending_faults *faults)
+result options_end(struct options_reader *reader)
 {
+	struct machine_options *options = reader->machine;
+
 	if (!options->kernel)
 		return fail(STATUS_USAGE, "nothing to run: give --kernel FILE or --payload FILE");
 	if (options->kind == BOOT_PAYLOAD && options->initrd)
 		return fail(STATUS_USAGE, "--initrd: a payload takes no initrd");
 	if (!options->command_line)
 		options->command_line = options->kind == BOOT_LINUX ? DEFAULT_COMMAND_LINE : "";
-	for (unsigned i = 0; i < faults->count; i++)
-		TRY(inject_parse(faults->specs[i], options->replicas, &options->fault[i]));
-	options->faults = faults->count;
+	for (unsigned i = 0; i < reader->faults; i++)
+		TRY(inject_parse(reader->fault[i], options->replicas, &options->fault[i]));
+	options->faults = reader->faults;
 	return OK;
 }
 
-result options_parse(int argc, char **argv, struct machine_options *options, struct monitor_options *monitor)
+void options_begin(struct options_reader *reader, struct machine_options *machine, struct monitor_options *monitor)
 {
-	struct pending_faults faults = { .count = 0 };
-	int id;
-
-	*options = (struct machine_options){
+	*reader = (struct options_reader){ .machine = machine, .monitor = monitor };
+	*machine = (struct machine_options){
 		.name = "tercet",
 		.memory = DEFAULT_MEMORY,
 		.replicas = DEFAULT_REPLICAS,
@@ -431,7 +426,23 @@ result options_parse(int argc, char **argv, struct machine_options *options, str
 		.check_ram = true,
 		.sandbox = true,
 	};
-	*monitor = (struct monitor_options){ .place = NULL };
+	*monitor = (struct monitor_options){ .place = NULL, .fd = -1 };
+}
+
+result options_set(struct options_reader *reader, const char *name, const char *value)
+{
+	for (const struct option *option = long_options; option->name; option++)
+		if (strcmp(option->name, name) == 0)
+			return take_option(reader, option->val, value);
+	return fail(STATUS_USAGE, "unknown option %s", name);
+}
+
+result options_parse(int argc, char **argv, struct machine_options *options, struct monitor_options *monitor)
+{
+	struct options_reader reader;
+	int id;
+
+	options_begin(&reader, options, monitor);
 	opterr = 0;
 	optind = 1;
 	while ((id = getopt_long_only(argc, argv, ":", long_options, NULL)) != -1) {
@@ -439,10 +450,10 @@ result options_parse(int argc, char **argv, struct machine_options *options, str
 			return fail(STATUS_USAGE, "unknown option %s (`tercet help` lists them)", argv[optind - 1]);
 		if (id == ':')
 			return fail(STATUS_USAGE, "%s needs a value (`tercet help` tells which)", argv[optind - 1]);
-		TRY(take_option(id, optarg, options, monitor, &faults));
+		TRY(take_option(&reader, id, optarg));
 	}
 	if (optind < argc)
 		return fail(STATUS_USAGE, "what is \"%s\"? Options begin with -- (`tercet help` lists them)",
 			    argv[optind]);
-	return check_whole(options, &faults);
+	return options_end(&reader);
 }

@@ -13,6 +13,24 @@
 must_check result options_parse(int argc, char **argv, struct machine_options *options,
 				struct monitor_options *monitor);
 
+/* The same, option by option, for those who get them in another way. */
+struct options_reader {
+	struct machine_options *machine;
+	struct monitor_options *monitor;
+	unsigned faults; /* taken last: they need the number of replicas */
+	const char *fault[INJECT_FAULTS_MAX];
+};
+
+/* Begins with what holds if nothing is said. */
+void options_begin(struct options_reader *reader, struct machine_options *machine, struct monitor_options *monitor);
+
+/* Takes the option called `name`, without dashes ("vote-interval"). `value` is kept, not copied; it is of no meaning
+ * to an option without a value. Errors: STATUS_USAGE. */
+must_check result options_set(struct options_reader *reader, const char *name, const char *value);
+
+/* Looks at the whole. Errors: STATUS_USAGE. */
+must_check result options_end(struct options_reader *reader);
+
 /* The options as `tercet help` prints them. */
 const char *options_help(void);
 

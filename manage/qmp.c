@@ -28,6 +28,21 @@ json_t *qmp_text(const char *text)
 	return json_string(copy);
 }
 
+result qmp_answer(struct qmp_answer *answer, json_t *value)
+{
+	if (!value)
+		return fail(STATUS_FAILED, "no memory for the reply");
+	json_decref(answer->value);
+	answer->value = value;
+	return OK;
+}
+
+result qmp_not_found(struct qmp_answer *answer, const char *what, const char *name)
+{
+	answer->error_class = "DeviceNotFound";
+	return fail(STATUS_USAGE, "there is no %s \"%s\"", what, name ? name : "");
+}
+
 /* --- output --- */
 
 static bool make_room(struct qmp *qmp, size_t length)
@@ -148,9 +163,10 @@ static result negotiate(struct qmp *qmp, json_t *arguments, struct qmp_answer *a
 
 static const struct qmp_command *find_command(const struct qmp *qmp, const char *name)
 {
-	for (size_t i = 0; i < qmp->interface->count; i++)
-		if (strcmp(qmp->interface->commands[i].name, name) == 0)
-			return &qmp->interface->commands[i];
+	for (const struct qmp_interface *part = qmp->interface; part; part = part->next)
+		for (size_t i = 0; i < part->count; i++)
+			if (strcmp(part->commands[i].name, name) == 0)
+				return &part->commands[i];
 	return NULL;
 }
 

@@ -39,8 +39,15 @@ struct qmp_command {
 struct qmp_interface {
 	const struct qmp_command *commands;
 	size_t count;
-	void *context; /* of every command */
+	void *context; /* of every command, those of `next` too */
+	const struct qmp_interface *next; /* what else can be asked for, or NULL */
 };
+
+/* Replaces what a command returns; takes over `value`, which may be NULL for want of memory. */
+must_check result qmp_answer(struct qmp_answer *answer, json_t *value);
+
+/* Of one's that are not there: the class DeviceNotFound, on which libvirt relies, with a message. */
+must_check result qmp_not_found(struct qmp_answer *answer, const char *what, const char *name);
 
 struct qmp {
 	const struct qmp_interface *interface;

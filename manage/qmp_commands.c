@@ -5,22 +5,14 @@
 #include <string.h>
 
 #include "manage/qmp_control.h"
-
-/* Takes over `value`. */
-static result answer_with(struct qmp_answer *answer, json_t *value)
-{
-	if (!value)
-		return fail(STATUS_FAILED, "no memory for the reply");
-	json_decref(answer->value);
-	answer->value = value;
-	return OK;
-}
+#include "manage/qmp_probe.h"
+#include "manage/qmp_query.h"
 
 static result query_version(void *context, json_t *arguments, struct qmp_answer *answer)
 {
 	(void)context;
 	(void)arguments;
-	return answer_with(answer, qmp_version());
+	return qmp_answer(answer, qmp_version());
 }
 
 static result query_name(void *context, json_t *arguments, struct qmp_answer *answer)
@@ -28,7 +20,7 @@ static result query_name(void *context, json_t *arguments, struct qmp_answer *an
 	const struct qmp_machine *machine = context;
 
 	(void)arguments;
-	return answer_with(answer, json_pack("{s:o}", "name", qmp_text(machine->name)));
+	return qmp_answer(answer, json_pack("{s:o}", "name", qmp_text(machine->name)));
 }
 
 static result tercet_status(void *context, json_t *arguments, struct qmp_answer *answer)
@@ -36,7 +28,7 @@ static result tercet_status(void *context, json_t *arguments, struct qmp_answer 
 	const struct qmp_machine *machine = context;
 
 	(void)arguments;
-	return answer_with(answer, machine->status(machine->supervisor));
+	return qmp_answer(answer, machine->status(machine->supervisor));
 }
 
 static const char *const inject_parameters[] = { "replica", "target", "at", NULL };
@@ -89,22 +81,44 @@ static const struct qmp_command commands[] = {
 	{ "tercet-status", NULL, tercet_status },
 };
 
+/* What can be asked for before there is a machine. */
+static const struct qmp_command without_machine[] = {
+	{ "query-commands", NULL, query_commands },
+	{ "query-version", NULL, query_version },
+};
+
 static result query_commands(void *context, json_t *arguments, struct qmp_answer *answer)
 {
 	json_t *list = json_pack("[{s:s}]", "name", "qmp_capabilities");
+	const struct qmp_interface all = qmp_commands_interface(context);
 
-	(void)context;
 	(void)arguments;
-	for (size_t i = 0; i < ARRAY_SIZE(commands) && list; i++) {
-		if (json_array_append_new(list, json_pack("{s:s}", "name", commands[i].name)) < 0) {
-			json_decref(list);
-			list = NULL;
+	for (const struct qmp_interface *part = &all; part && list; part = part->next)
+		for (size_t i = 0; i < part->count && list; i++) {
+			if (json_array_append_new(list, json_pack("{s:s}", "name", part->commands[i].name)) < 0) {
+				json_decref(list);
+				list = NULL;
+			}
 		}
-	}
-	return answer_with(answer, list);
+	return qmp_answer(answer, list);
 }
 
 struct qmp_interface qmp_commands_interface(struct qmp_machine *machine)
 {
-	return (struct qmp_interface){ .commands = commands, .count = ARRAY_SIZE(commands), .context = machine };
+	return (struct qmp_interface){
+		.commands = commands,
+		.count = ARRAY_SIZE(commands),
+		.context = machine,
+		.next = &qmp_query_commands,
+	};
+}
+
+struct qmp_interface qmp_commands_without_machine(struct qmp_machine *machine)
+{
+	return (struct qmp_interface){
+		.commands = without_machine,
+		.count = ARRAY_SIZE(without_machine),
+		.context = machine,
+		.next = &qmp_probe_commands,
+	};
 }

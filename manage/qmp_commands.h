@@ -13,17 +13,28 @@
 
 struct supervisor;
 
-/* A machine as the commands see it. The functions are supervisor_status, supervisor_inject and those of
- * supervisor_control, or a test's. */
+/* A machine as the commands see it. The functions are those of lockstep/supervisor.h, or a test's. */
 struct qmp_machine {
 	const char *name;
 	struct supervisor *supervisor;
 	json_t *(*status)(const struct supervisor *supervisor);
 	result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault);
 	const struct machine_control *control;
+	void (*console)(const struct supervisor *supervisor, char *text, size_t size);
+	json_t *(*devices)(const struct supervisor *supervisor);
+	/* What only QEMU's command line says (manage/qemu_options.h): */
+	uint64_t memory;     /* bytes; 0: not told */
+	bool kvm;            /* KVM was asked for by name */
+	const char *uuid;    /* or NULL */
+	const json_t *disks; /* or NULL */
+	const char *serial;  /* the name of the serial port's chardev, or NULL */
 };
 
 /* All commands, for conversations about this machine, which outlives them. */
 struct qmp_interface qmp_commands_interface(struct qmp_machine *machine);
+
+/* Those that need no machine, whose `supervisor` is NULL then. query-commands lists all of them: what can be asked for
+ * once there is one. */
+struct qmp_interface qmp_commands_without_machine(struct qmp_machine *machine);
 
 #endif

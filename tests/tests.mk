@@ -1,4 +1,5 @@
-# Unit tests: each tests/unit/test_*.c is a program of Debian's `check`, linked with every floor but manage.
+# Unit tests: each tests/unit/test_*.c is a program of Debian's `check`, linked with every floor; of manage, with the
+# modules that it needs and does not include itself.
 #   make check-unit                              all of them; closes with "N passed, N failed, N skipped"
 #   make check-unit UNIT_TESTS=tests/unit/test_bus.c    one alone
 UNIT_TESTS ?= $(sort $(wildcard tests/unit/test_*.c))
@@ -9,7 +10,14 @@ UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(BUILD)/%)
 UNIT_UNDER_TEST := $(filter-out $(BUILD)/manage/%,$(OBJECTS))
 UNIT_LDLIBS := -lcheck_pic -lsubunit -lrt -lm -lpthread
 
-$(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_TEST)
+UNIT_MANAGE := $(BUILD)/tests/manage.a
+
+$(UNIT_MANAGE): $(filter-out $(BUILD)/manage/main.o,$(filter $(BUILD)/manage/%,$(OBJECTS)))
+	@echo "  AR   $@"
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_TEST) $(UNIT_MANAGE)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LDLIBS) $(LDLIBS)
 

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -18,15 +21,37 @@ enum { CHUNK = 4096 };
 /* A pty is empty when it was seen empty so often, so many milliseconds apart. */
 enum { PTY_LOOKS = 3, PTY_LOOK_MS = 10 };
 
-static const char file_prefix[] = "file:";
 enum { KEY_ESCAPE = 1 /* Ctrl-A */, KEY_QUIT = 'x' };
+
+/* What follows the prefix in the option, or NULL. */
+static const char *behind(const char *option, const char *prefix)
+{
+	size_t length = strlen(prefix);
+
+	return strncmp(option, prefix, length) == 0 && option[length] != '\0' ? option + length : NULL;
+}
+
+static int number_behind(const char *option, const char *prefix)
+{
+	const char *text = behind(option, prefix);
+	char *end;
+	long number;
+
+	if (!text || *text < '0' || *text > '9')
+		return -1;
+	errno = 0;
+	number = strtol(text, &end, 10);
+	return errno == 0 && *end == '\0' && number <= INT_MAX ? (int)number : -1;
+}
 
 result console_check(const char *option)
 {
-	if (strcmp(option, "stdio") == 0 || strcmp(option, "pty") == 0 ||
-	    (strncmp(option, file_prefix, strlen(file_prefix)) == 0 && option[strlen(file_prefix)] != '\0'))
+	if (strcmp(option, "stdio") == 0 || strcmp(option, "pty") == 0 || strcmp(option, "null") == 0 ||
+	    behind(option, "file:") || behind(option, "append:") || behind(option, "unix:") ||
+	    number_behind(option, "fd:") >= 0 || number_behind(option, "unix-fd:") >= 0)
 		return OK;
-	return fail(STATUS_USAGE, "--console %s: give stdio, pty or file:PATH", option);
+	return fail(STATUS_USAGE, "--console %s: give stdio, pty, file:PATH, append:PATH, unix:PATH or null",
+		    option);
 }
 
 static void make_raw(struct console *console, int fd)
@@ -51,11 +76,12 @@ static void open_stdio(struct console *console)
 
 static result open_pty(struct console *console)
 {
-	char name[64];
+	char *name = console->place;
 	struct termios raw;
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 
-	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 || ptsname_r(master, name, sizeof(name)) != 0) {
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 ||
+	    ptsname_r(master, name, sizeof(console->place)) != 0) {
 		fd_close(&master);
 		return fail_errno(STATUS_FAILED, errno, "--console pty: no pseudo-terminal to be had");
 	}
@@ -76,29 +102,149 @@ static result open_pty(struct console *console)
 	return OK;
 }
 
-static result open_file(struct console *console, const char *path)
+static result open_file(struct console *console, const char *path, int flags)
 {
-	console->output_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	console->output_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
 	if (console->output_fd < 0)
 		return fail_errno(STATUS_INPUT, errno, "--console: cannot write %s", path);
 	console->owns_fds = true;
 	return OK;
 }
 
-result console_open(struct console *console, const char *option)
+/* A reader that does not keep up must not block whoever writes to it. */
+static result take_descriptor(int fd)
 {
-	struct stat information;
+	int flags = fcntl(fd, F_GETFL);
 
-	*console = (struct console){ .input_fd = -1, .output_fd = -1, .keeper_fd = -1 };
-	TRY(console_check(option));
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return fail_errno(STATUS_INPUT, errno, "--console: cannot use descriptor %d", fd);
+	return OK;
+}
+
+static result open_descriptor(struct console *console, int fd)
+{
+	TRY(take_descriptor(fd));
+	console->output_fd = fd;
+	console->owns_fds = true;
+	return OK;
+}
+
+static result open_listening(struct console *console, int fd)
+{
+	int listening = 0;
+	socklen_t size = sizeof(listening);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
+		return fail(STATUS_INPUT, "--console: descriptor %d is no listening socket", fd);
+	TRY(take_descriptor(fd));
+	console->listen_fd = fd;
+	return OK;
+}
+
+static result open_socket(struct console *console, const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return fail(STATUS_USAGE, "--console unix:%s: the path of a socket has at most %zu bytes", path,
+			    sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	console->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (console->listen_fd < 0)
+		return fail_errno(STATUS_FAILED, errno, "--console: cannot make a socket");
+	/* A console is its user's alone; whoever shall have it gets the right from its owner. */
+	mode_t before = umask(0177);
+	int bound = bind(console->listen_fd, (const struct sockaddr *)&address, sizeof(address));
+	int error = errno;
+
+	(void)umask(before);
+	if (bound == 0)
+		console->path = strdup(path);
+	if (bound < 0 || listen(console->listen_fd, 1) < 0)
+		return fail_errno(STATUS_INPUT, bound < 0 ? error : errno, "--console: cannot listen at %s", path);
+	return OK;
+}
+
+static result open_any(struct console *console, const char *option)
+{
+	const char *file = behind(option, "file:"), *append = behind(option, "append:");
+	const char *socket_path = behind(option, "unix:");
+
 	if (strcmp(option, "stdio") == 0)
 		open_stdio(console);
 	else if (strcmp(option, "pty") == 0)
-		TRY(open_pty(console));
-	else
-		TRY(open_file(console, option + strlen(file_prefix)));
-	console->pollable = fstat(console->output_fd, &information) == 0 && !S_ISREG(information.st_mode);
+		return open_pty(console);
+	else if (file || append)
+		return open_file(console, file ? file : append, file ? O_TRUNC : O_APPEND);
+	else if (socket_path)
+		return open_socket(console, socket_path);
+	else if (number_behind(option, "unix-fd:") >= 0)
+		return open_listening(console, number_behind(option, "unix-fd:"));
+	else if (number_behind(option, "fd:") >= 0)
+		return open_descriptor(console, number_behind(option, "fd:"));
 	return OK;
+}
+
+static const struct console closed = {
+	.input_fd = -1, .output_fd = -1, .keeper_fd = -1, .listen_fd = -1, .left_fd = -1,
+};
+
+result console_open(struct console *console, const char *option)
+{
+	struct stat information;
+	result r = console_check(option);
+
+	*console = closed;
+	if (!failed(r))
+		r = open_any(console, option);
+	if (failed(r))
+		console_close(console);
+	else
+		console->pollable = console->output_fd >= 0 && fstat(console->output_fd, &information) == 0 &&
+				    !S_ISREG(information.st_mode);
+	return r;
+}
+
+result console_open_log(struct console *console, const char *option)
+{
+	struct console *log = malloc(sizeof(*log));
+	result r;
+
+	if (!log)
+		return fail(STATUS_FAILED, "no memory for the console's log");
+	r = console_open(log, option);
+	if (failed(r)) {
+		free(log);
+		return r;
+	}
+	log->lossy = true;
+	console->log = log;
+	return OK;
+}
+
+void console_accept(struct console *console)
+{
+	int fd;
+
+	if (console->listen_fd < 0 || console->output_fd >= 0)
+		return;
+	fd = accept4(console->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	console->input_fd = console->output_fd = fd;
+	console->pollable = fd >= 0;
+}
+
+static void lose_client(struct console *console)
+{
+	console_forget(console);
+	console->left_fd = console->output_fd;
+	console->input_fd = console->output_fd = -1;
+	console->dropped += console_pending(console);
+	console->pending_begin = console->pending_end = 0;
+}
+
+void console_forget(struct console *console)
+{
+	fd_close(&console->left_fd);
 }
 
 size_t console_pending(const struct console *console)
@@ -108,7 +254,7 @@ size_t console_pending(const struct console *console)
 
 bool console_must_deliver(const struct console *console)
 {
-	return console_pending(console) > 0 && console->keeper_fd < 0;
+	return console_pending(console) > 0 && console->keeper_fd < 0 && !console->lossy;
 }
 
 /* What a pty's reader has not read is lost with the master; and what was written a moment ago may not have got
@@ -128,6 +274,20 @@ static void await_reader(const struct console *console, uint64_t until)
 	}
 }
 
+static void close_log(struct console *console)
+{
+	if (console->log)
+		console_close(console->log);
+	free(console->log);
+	console->log = NULL;
+}
+
+static void lose_log(struct console *console)
+{
+	log_warning("the console's log cannot be written any more");
+	close_log(console);
+}
+
 void console_close(struct console *console)
 {
 	uint64_t until = clock_monotonic_ns() + NS_PER_S;
@@ -143,15 +303,27 @@ void console_close(struct console *console)
 		await_reader(console, until);
 	if (console->raw)
 		(void)tcsetattr(console->input_fd >= 0 ? console->input_fd : STDIN_FILENO, TCSANOW, &console->saved);
-	if (console->owns_fds)
+	if (console->owns_fds || console->listen_fd >= 0)
 		fd_close(&console->output_fd);
 	fd_close(&console->keeper_fd);
+	fd_close(&console->listen_fd);
+	fd_close(&console->left_fd);
+	if (console->path)
+		(void)unlink(console->path);
+	free(console->path);
 	free(console->pending);
-	*console = (struct console){ .input_fd = -1, .output_fd = -1, .keeper_fd = -1 };
+	close_log(console);
+	*console = closed;
 }
 
 result console_put(struct console *console, const void *data, size_t length)
 {
+	if (console->log && failed(console_put(console->log, data, length)))
+		lose_log(console);
+	if (console->output_fd < 0) {
+		console->dropped += length;
+		return OK;
+	}
 	if (console->pending_begin == console->pending_end)
 		console->pending_begin = console->pending_end = 0;
 	if (console->pending_size - console->pending_end < length) {
@@ -181,18 +353,41 @@ static bool can_write(const struct console *console)
 	return !console->pollable || (poll(&ready, 1, 0) == 1 && (ready.revents & (POLLOUT | POLLERR | POLLHUP)));
 }
 
+/* What is left could not be written. */
+static void look_at_patience(struct console *console)
+{
+	uint64_t now = clock_monotonic_ns();
+	size_t pending = console_pending(console);
+
+	if (console->stuck_since == 0)
+		console->stuck_since = now;
+	if (!console->lossy || pending <= CONSOLE_KEPT || now - console->stuck_since < CONSOLE_PATIENCE_NS)
+		return;
+	console->dropped += pending - CONSOLE_KEPT;
+	console->pending_begin = console->pending_end - CONSOLE_KEPT;
+}
+
 result console_flush(struct console *console)
 {
+	if (console->log && failed(console_flush(console->log)))
+		lose_log(console);
 	while (console_pending(console) > 0 && can_write(console)) {
 		size_t part = console_pending(console) < CHUNK ? console_pending(console) : CHUNK;
 		ssize_t written = write(console->output_fd, console->pending + console->pending_begin, part);
 
 		if (written < 0 && (errno == EINTR || errno == EAGAIN))
 			break;
+		if (written < 0 && console->listen_fd >= 0) {
+			lose_client(console);
+			return OK;
+		}
 		if (written < 0)
 			return fail_errno(STATUS_FAILED, errno, "the console cannot be written");
 		console->pending_begin += (size_t)written;
+		console->stuck_since = 0;
 	}
+	if (console_pending(console) > 0)
+		look_at_patience(console);
 	return OK;
 }
 
@@ -221,6 +416,10 @@ size_t console_read(struct console *console, uint8_t *data, size_t size, bool *q
 
 	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
+	if (got <= 0 && console->listen_fd >= 0) {
+		lose_client(console);
+		return 0;
+	}
 	if (got <= 0) {
 		console->input_fd = -1; /* the guest goes on without */
 		return 0;

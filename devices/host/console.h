@@ -4,9 +4,14 @@
  *   stdio      standard input and output; a terminal is put into raw mode (Ctrl-A x ends tercet)
  *   pty        a new pseudo-terminal, whose name is logged
  *   file:PATH  output only, to a file that is created or emptied
+ *   append:PATH  output only, behind what a file has
+ *   unix:PATH  a socket, on which one client at a time is served; without one, output is lost
+ *   unix-fd:NUMBER  likewise, a listening socket that was inherited
+ *   fd:NUMBER  output only, to an inherited descriptor
+ *   null       output is lost
  *
  * Output is taken at once and written when the backend can take it, so that a slow reader stops nobody but the
- * guest that talks to it.
+ * guest that talks to it; and not even that one if the console is a lossy one.
  */
 #ifndef TERCET_DEVICES_HOST_CONSOLE_H
 #define TERCET_DEVICES_HOST_CONSOLE_H
@@ -18,10 +23,21 @@
 
 #include "base/result.h"
 
+#define CONSOLE_PATIENCE_NS UINT64_C(1000000000)
+enum { CONSOLE_KEPT = 4096 };
+
 struct console {
 	int input_fd;  /* -1: no input (any more) */
 	int output_fd;
 	int keeper_fd; /* the pty's other side, so that a client that leaves is no error */
+	int listen_fd; /* clients come here, or -1 */
+	int left_fd;   /* of a client that has left, to be closed by console_forget; or -1 */
+	char place[64]; /* the pty's name; "" of other backends */
+	char *path;    /* of a socket that is removed at the end, or NULL */
+	bool lossy;    /* what nobody takes for CONSOLE_PATIENCE_NS is given up, but for the last CONSOLE_KEPT bytes */
+	uint64_t stuck_since; /* CLOCK_MONOTONIC ns since when nothing could be written, 0: it could */
+	uint64_t dropped;     /* bytes */
+	struct console *log;  /* takes all output as well, or NULL */
 	bool owns_fds;
 	bool pollable; /* output can be waited for: not a regular file */
 	bool raw;
@@ -34,6 +50,16 @@ struct console {
 /* Opens a backend by its option. Errors: STATUS_USAGE for an unknown one, STATUS_INPUT for a file that cannot
  * be written. */
 must_check result console_open(struct console *console, const char *option);
+
+/* Opens a second place for all output, by an option of one that takes output alone. What it cannot take is lost, and
+ * stops nobody. Errors: as above. */
+must_check result console_open_log(struct console *console, const char *option);
+
+/* Takes the next client of a listening backend, if one has come and none is there. */
+void console_accept(struct console *console);
+
+/* Closes the descriptor of a client that has left. */
+void console_forget(struct console *console);
 
 /* Checks an option without opening anything. */
 must_check result console_check(const char *option);

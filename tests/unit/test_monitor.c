@@ -145,7 +145,7 @@ static unsigned clients(void)
 
 static void setup(void)
 {
-	struct monitor_options options = { .place = path };
+	struct monitor_options options = { .place = path, .fd = -1 };
 
 	(void)snprintf(test_folder, sizeof(test_folder), "/tmp/unit-monitor.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(test_folder));
@@ -153,7 +153,8 @@ static void setup(void)
 	result r = monitor_open(&tested, &options, "unit");
 
 	ck_assert_msg(!failed(r), "%s", failed(r) ? r.failure->message : "");
-	service = monitor_service(tested, give_status, take_fault, &fake_control);
+	service = monitor_service(tested, &(struct qmp_machine){ .status = give_status, .inject = take_fault,
+								.control = &fake_control });
 	ck_assert_ptr_nonnull(service);
 	ck_assert(!failed(service->start(service->context, the_machine, &ready_fd)));
 }
@@ -464,7 +465,7 @@ END_TEST
 
 START_TEST(places_of_a_monitor)
 {
-	struct monitor_options options = { .place = path };
+	struct monitor_options options = { .place = path, .fd = -1 };
 	struct monitor *second;
 	result r = monitor_open(&second, &options, "second");
 
@@ -472,7 +473,7 @@ START_TEST(places_of_a_monitor)
 	ck_assert_ptr_nonnull(strstr(r.failure->message, "--monitor"));
 	options.place = "none";
 	ck_assert(!failed(monitor_open(&second, &options, "second")));
-	ck_assert_ptr_null(monitor_service(second, give_status, take_fault, &fake_control));
+	ck_assert_ptr_null(monitor_service(second, &(struct qmp_machine){ .status = give_status }));
 	ck_assert_str_eq(monitor_name(second), "second");
 	monitor_close(second);
 	monitor_close(NULL);

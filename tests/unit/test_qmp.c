@@ -61,7 +61,9 @@ static const struct qmp_command table[] = {
 	{ "cont", NULL, run_event },
 };
 
-static const struct qmp_interface interface = { table, ARRAY_SIZE(table), &runs };
+static const struct qmp_interface interface = {
+	.commands = table, .count = ARRAY_SIZE(table), .context = &runs,
+};
 
 /* Takes all output; valid until the next call. */
 static const char *take(void)

@@ -1,0 +1,61 @@
+#include "manage/qemu_settings.h"
+
+#include <string.h>
+
+#include "manage/qemu_value.h"
+
+#define FW_CFG_PREFIX "opt/tercet/"
+
+/* The options of `tercet run` that libvirt has no words for. */
+static const char *const settings[] = {
+	"core-faults",	 "inject", "max-segment", "pin",	   "preempt-budget",
+	"preempt-grace", "record", "replicas",	  "reports",	   "scrub",
+	"seed",		 "stats",  "verbose",	  "vote-interval", "watchdog",
+};
+
+static result take(struct qemu_options *options, const char *name, const char *value)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (strcmp(settings[i], name) == 0)
+			return options_set(&options->reader, name, value);
+	return fail(STATUS_USAGE,
+		    "\"%s\" is no setting of tercet's: there are replicas, vote-interval, watchdog, scrub, "
+		    "pin, core-faults, preempt-grace, preempt-budget, max-segment, reports, stats, record, "
+		    "seed, inject "
+		    "and verbose",
+		    name);
+}
+
+result qemu_settings_fw_cfg(struct qemu_options *options, const char *value)
+{
+	static const char *const keys[] = { "name", "string", NULL };
+	const char *name = "", *string = NULL;
+	json_t *object;
+
+	TRY(qemu_options_value(options, "-fw_cfg", value, "name", &object));
+	TRY(qemu_value_text("-fw_cfg", object, "name", &name));
+	if (strncmp(name, FW_CFG_PREFIX, strlen(FW_CFG_PREFIX)) != 0)
+		return fail(STATUS_USAGE,
+			    "-fw_cfg %s: a guest of tercet's has no fw_cfg device; only names that begin "
+			    "with " FW_CFG_PREFIX ", which are settings of tercet's, have a meaning",
+			    name);
+	TRY(qemu_value_known("-fw_cfg", object, keys));
+	TRY(qemu_value_text("-fw_cfg", object, "string", &string));
+	if (!string)
+		return fail(STATUS_USAGE, "-fw_cfg %s: give its value as string=VALUE", name);
+	return in_context(take(options, name + strlen(FW_CFG_PREFIX), string), "-fw_cfg %s", name);
+}
+
+result qemu_settings_own(struct qemu_options *options, const char *value)
+{
+	json_t *object, *member;
+	const char *name;
+
+	TRY(qemu_options_value(options, "-tercet", value, NULL, &object));
+	json_object_foreach (object, name, member) {
+		if (!json_is_string(member))
+			return fail(STATUS_USAGE, "-tercet: \"%s\" must be a text", name);
+		TRY(in_context(take(options, name, json_string_value(member)), "-tercet"));
+	}
+	return OK;
+}
