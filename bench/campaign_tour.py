@@ -36,8 +36,8 @@ ENOUGH = b"enough"
 # lockstep/booking.c
 WORDS = {"was outvoted": "outvoted", "could not follow": "complained", "misled": "misled", "lost a stop": "overshot",
          "was stopped where": "unfound", "died": "died", "hung": "hung", "failed": "failed", "go back": "rollback"}
-FOUND = ("TERCET_REPLICA_FAULT", "TERCET_REPLICA_LOST", "TERCET_ROLLBACK")
-MENDED = {"TERCET_REPLICA_REPAIRED": "resync", "TERCET_REPLICA_JOINED": "respawn"}
+FOUND = ("LOCKSTEP_DIVERGENCE", "LOCKSTEP_DEGRADED", "LOCKSTEP_ROLLBACK")
+MENDED = {"LOCKSTEP_REPAIRED": "resync", "LOCKSTEP_RESTORED": "respawn"}
 PAGES = re.compile(r"(\d+) pages were copied")
 
 
@@ -415,7 +415,7 @@ class Fault:
         if self.injected is None:
             said = machine.said(self.messages, campaign_machine.INJECTED, self.sample.replica)
             self.injected = said and (said[0], int(said[1][2]))
-        lost = bool(self.mine("TERCET_REPLICA_LOST"))
+        lost = bool(self.mine("LOCKSTEP_DEGRADED"))
         # One that is killed or hangs says nothing of it; that it is lost must be noticed.
         silent = self.sample.name in ("kill", "hang")
         committed = lost if silent else self.injected is not None
@@ -437,7 +437,7 @@ class Fault:
         if self.replicas == 2:
             return ()
         seen = sorted({event["data"]["replica"] for event in self.machine.events[self.events:]
-                       if event["event"] in ("TERCET_REPLICA_FAULT", "TERCET_REPLICA_LOST") and
+                       if event["event"] in ("LOCKSTEP_DIVERGENCE", "LOCKSTEP_DEGRADED") and
                        event["data"].get("replica") not in (self.sample.replica, None)})
         return tuple(f"also replica {replica}" for replica in seen)
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "lockstep/event.h"
 #include "lockstep/fail_stop.h"
+#include "lockstep/linger.h"
 #include "lockstep/ram_check.h"
 #include "lockstep/steer.h"
 
@@ -125,11 +126,9 @@ void ending_report(struct supervisor *supervisor, const struct failure *failure)
 		write_report(supervisor, failure);
 }
 
-void ending_tell(struct supervisor *supervisor, const struct failure *failure)
+/* The last event: whoever listens is not told anything behind it. */
+static void tell_end(struct supervisor *supervisor, const struct failure *failure)
 {
-	if (supervisor->begin_ns == 0)
-		return;
-	steer_tell_shutdown(supervisor);
 	if (failure->status == STATUS_OK || supervisor->over)
 		event_tell(supervisor, EVENT_MACHINE_ENDED, -1, "the machine has ended (%s)", supervisor->tally.end);
 	else
@@ -137,4 +136,24 @@ void ending_tell(struct supervisor *supervisor, const struct failure *failure)
 	if (supervisor->service)
 		supervisor->service->stop(supervisor->service->context);
 	supervisor->service = NULL;
+}
+
+void ending_tell(struct supervisor *supervisor, const struct failure *failure)
+{
+	if (supervisor->begin_ns == 0)
+		return;
+	steer_tell_shutdown(supervisor);
+	if (failure->status == STATUS_NO_MAJORITY)
+		event_tell(supervisor, EVENT_NO_MAJORITY, -1, "%s", failure->message);
+	if (linger_wanted(supervisor, failure))
+		return;
+	tell_end(supervisor, failure);
+}
+
+void ending_linger(struct supervisor *supervisor, const struct failure *failure)
+{
+	if (!linger_wanted(supervisor, failure))
+		return;
+	linger(supervisor);
+	tell_end(supervisor, failure);
 }

@@ -6,28 +6,29 @@
 #include "base/log.h"
 
 static const char *const names[EVENTS] = {
-	[EVENT_REPLICA_FAULT] = "TERCET_REPLICA_FAULT",
-	[EVENT_REPLICA_REPAIRED] = "TERCET_REPLICA_REPAIRED",
-	[EVENT_REPLICA_LOST] = "TERCET_REPLICA_LOST",
-	[EVENT_REPLICA_JOINED] = "TERCET_REPLICA_JOINED",
-	[EVENT_REPLICA_RETIRED] = "TERCET_REPLICA_RETIRED",
-	[EVENT_LEADER_CHANGED] = "TERCET_LEADER_CHANGED",
-	[EVENT_ROLLBACK] = "TERCET_ROLLBACK",
-	[EVENT_CORE_AVOIDED] = "TERCET_CORE_AVOIDED",
-	[EVENT_RECORDING_STOPPED] = "TERCET_RECORDING_STOPPED",
-	[EVENT_MACHINE_STOPPED] = "TERCET_MACHINE_STOPPED",
-	[EVENT_MACHINE_ENDED] = "TERCET_MACHINE_ENDED",
+	[EVENT_REPLICA_FAULT] = "LOCKSTEP_DIVERGENCE",
+	[EVENT_REPLICA_REPAIRED] = "LOCKSTEP_REPAIRED",
+	[EVENT_REPLICA_LOST] = "LOCKSTEP_DEGRADED",
+	[EVENT_REPLICA_JOINED] = "LOCKSTEP_RESTORED",
+	[EVENT_REPLICA_RETIRED] = "LOCKSTEP_RETIRED",
+	[EVENT_LEADER_CHANGED] = "LOCKSTEP_FAILOVER",
+	[EVENT_ROLLBACK] = "LOCKSTEP_ROLLBACK",
+	[EVENT_CORE_AVOIDED] = "LOCKSTEP_CORE_SUSPECT",
+	[EVENT_RECORDING_STOPPED] = "LOCKSTEP_RECORDING_STOPPED",
+	[EVENT_NO_MAJORITY] = "LOCKSTEP_NO_MAJORITY",
+	[EVENT_MACHINE_STOPPED] = "LOCKSTEP_STOPPED",
+	[EVENT_MACHINE_ENDED] = "LOCKSTEP_ENDED",
 	[EVENT_STOP] = "STOP",
 	[EVENT_RESUME] = "RESUME",
 	[EVENT_RESET] = "RESET",
 	[EVENT_POWERDOWN] = "POWERDOWN",
 	[EVENT_SHUTDOWN] = "SHUTDOWN",
+	[EVENT_PANICKED] = "GUEST_PANICKED",
 };
-
 
 const char *event_name(enum event_kind kind)
 {
-	return kind < EVENTS ? names[kind] : "TERCET_UNKNOWN";
+	return kind < EVENTS ? names[kind] : "LOCKSTEP_UNKNOWN";
 }
 
 /* Good news are told, bad news are warned of. */
@@ -43,17 +44,45 @@ static json_t *data_of(const struct supervisor *supervisor, const char *text)
 			 (json_int_t)(clock_monotonic_ns() - supervisor->begin_ns), "text", text);
 }
 
-/* Takes over `data`. */
-static void pass_on(struct supervisor *supervisor, enum event_kind kind, json_t *data)
+/* Takes over `data`. What differed (or NULL) is told, and kept among the differences alone. */
+static void pass_on(struct supervisor *supervisor, enum event_kind kind, json_t *data, json_t *difference)
 {
 	json_t *event = json_pack("{s:s, s:o}", "event", event_name(kind), "data", data);
+	json_t *told;
 
 	if (!event)
 		return;
 	tally_event(&supervisor->tally, event);
-	if (supervisor->service)
-		supervisor->service->event(supervisor->service->context, event);
+	if (supervisor->service) {
+		told = difference ? json_pack("{s:s, s:o}", "event", event_name(kind), "data", json_copy(data)) :
+				    json_incref(event);
+		if (told && difference)
+			(void)json_object_set(json_object_get(told, "data"), "difference", difference);
+		if (told)
+			supervisor->service->event(supervisor->service->context, told);
+		json_decref(told);
+	}
 	json_decref(event);
+}
+
+/* What was found last, if it is about this replica (negative: any): borrowed, or NULL. */
+static json_t *difference_of(const struct supervisor *supervisor, int replica)
+{
+	const json_t *all = supervisor->tally.differences;
+	json_t *last = json_array_get(all, json_array_size(all) - 1);
+
+	if (replica >= 0 && json_integer_value(json_object_get(last, "replica")) != replica)
+		return NULL;
+	return last;
+}
+
+void event_tell_panic(struct supervisor *supervisor)
+{
+	json_t *data = data_of(supervisor, "the machine is held until it is ended");
+
+	if (data)
+		(void)json_object_set_new(data, "action", json_string("pause"));
+	pass_on(supervisor, EVENT_PANICKED, data, NULL);
 }
 
 void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica, const char *format, ...)
@@ -67,7 +96,7 @@ void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica
 	va_end(arguments);
 	/* What a replica says can be anything. */
 	log_make_plain(text);
-	if (kind != EVENT_MACHINE_ENDED && kind != EVENT_MACHINE_STOPPED) {
+	if (kind != EVENT_MACHINE_ENDED && kind != EVENT_MACHINE_STOPPED && kind != EVENT_NO_MAJORITY) {
 		if (is_good(kind))
 			log_info("%s", text);
 		else
@@ -76,7 +105,9 @@ void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica
 	data = data_of(supervisor, text);
 	if (data && replica >= 0)
 		(void)json_object_set_new(data, "replica", json_integer(replica));
-	pass_on(supervisor, kind, data);
+	const bool differs = kind == EVENT_REPLICA_FAULT || kind == EVENT_NO_MAJORITY;
+
+	pass_on(supervisor, kind, data, differs ? difference_of(supervisor, replica) : NULL);
 }
 
 void event_tell_life(struct supervisor *supervisor, enum event_kind kind, enum life_cause cause, const char *text)
@@ -88,5 +119,5 @@ void event_tell_life(struct supervisor *supervisor, enum event_kind kind, enum l
 		(void)json_object_set_new(data, "guest", json_boolean(life_cause_is_guest(cause)));
 		(void)json_object_set_new(data, "reason", json_string(life_cause_name(cause)));
 	}
-	pass_on(supervisor, kind, data);
+	pass_on(supervisor, kind, data, NULL);
 }

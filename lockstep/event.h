@@ -19,6 +19,7 @@ enum event_kind {
 	EVENT_ROLLBACK,
 	EVENT_CORE_AVOIDED,
 	EVENT_RECORDING_STOPPED,
+	EVENT_NO_MAJORITY,
 	EVENT_MACHINE_STOPPED,
 	EVENT_MACHINE_ENDED,
 	EVENT_STOP,
@@ -26,15 +27,20 @@ enum event_kind {
 	EVENT_RESET,
 	EVENT_POWERDOWN,
 	EVENT_SHUTDOWN,
+	EVENT_PANICKED,
 	EVENTS
 };
 
-/* "TERCET_REPLICA_FAULT", ... (docs/events.md) */
+/* "LOCKSTEP_DIVERGENCE", ... (docs/events.md) */
 const char *event_name(enum event_kind kind);
 
 /* Tells of an event of `replica` (negative: of the machine), in a printf-like sentence without a full stop. */
 void event_tell(struct supervisor *supervisor, enum event_kind kind, int replica, const char *format, ...)
 	printf_like(4, 5);
+
+/* Tells that a machine that was stopped is held: QEMU's GUEST_PANICKED, upon which libvirt does what the domain's
+ * <on_crash> says. */
+void event_tell_panic(struct supervisor *supervisor);
 
 /* Tells that the machine stands still, goes on, was reset or is off, in a sentence. With a cause, data have "guest" and
  * "reason" besides, as QEMU's events of these names. */

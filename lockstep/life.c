@@ -12,6 +12,7 @@ const char *life_state_name(enum life_state state)
 		[LIFE_PRELAUNCH] = "prelaunch",
 		[LIFE_PAUSED] = "paused",
 		[LIFE_SHUTDOWN] = "shutdown",
+		[LIFE_PANICKED] = "guest-panicked",
 	};
 
 	return (size_t)state < ARRAY_SIZE(names) ? names[state] : "internal-error";

@@ -22,6 +22,7 @@ enum life_state {
 	LIFE_PRELAUNCH, /* stands still at the beginning of a boot, or before the first one */
 	LIFE_PAUSED,    /* stands still where it was when that was asked for */
 	LIFE_SHUTDOWN,  /* the guest has ended, and the machine is held */
+	LIFE_PANICKED,  /* tercet has stopped the machine, which is held for whoever looks after it */
 };
 
 /* Whose doing a reset or an end is: of QEMU's ShutdownCause (qapi/run-state.json) those that there are here. */

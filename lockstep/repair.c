@@ -92,6 +92,44 @@ result repair_lose(struct supervisor *supervisor, struct member *member, const c
 	return OK;
 }
 
+result repair_retire(struct supervisor *supervisor, unsigned replica, const char *why)
+{
+	struct member *member = &supervisor->members[replica];
+	struct care *care = &supervisor->care[replica];
+
+	if (care->phase == CARE_RETIRED)
+		return fail(STATUS_FAILED, "replica %u is retired already", replica);
+	if (goes_back(supervisor))
+		return fail(STATUS_FAILED, "the replicas are going back to an earlier vote: try again later");
+	if ((roster_live_set(supervisor) & ~(1u << replica)) == 0)
+		return fail(STATUS_FAILED, "replica %u is the last one that takes part", replica);
+	(void)snprintf(care->last_fault, sizeof(care->last_fault), "%s", why);
+	bury(supervisor, member);
+	roster_set_phase(supervisor, replica, CARE_RETIRED);
+	tally_retire(&supervisor->tally, replica, supervisor->agreed_position, why);
+	event_tell(supervisor, EVENT_REPLICA_RETIRED, (int)replica, "replica %u is given up: %s", replica, why);
+	if (replica == supervisor->leader)
+		succession_at_tape_end(supervisor, succession_legacy(supervisor, member));
+	verdict_tell(supervisor);
+	return OK;
+}
+
+result repair_recall(struct supervisor *supervisor, unsigned replica)
+{
+	struct care *care = &supervisor->care[replica];
+
+	if (supervisor->replicas == 1)
+		return fail(STATUS_FAILED, "a machine of one replica has none from which it could be made anew");
+	if (care->phase == CARE_LIVE)
+		return repair_lose(supervisor, &supervisor->members[replica], "died", "a new process was asked for");
+	if (care->phase != CARE_RETIRED)
+		return fail(STATUS_FAILED, "replica %u is being repaired already", replica);
+	care->failures = 0;
+	care->by_death = true;
+	roster_set_phase(supervisor, replica, CARE_GONE);
+	return OK;
+}
+
 /* --- members that are wrong --- */
 
 /* What is booked of one whose vote was against the majority's. */

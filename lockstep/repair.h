@@ -16,6 +16,11 @@
 must_check result repair_lose(struct supervisor *supervisor, struct member *member, const char *kind,
 			      const char *why);
 
+/* Somebody asks that a member takes part no more, for this reason; or that it gets a new process, retired or not.
+ * Errors: STATUS_FAILED, it cannot be, now or at all. */
+must_check result repair_retire(struct supervisor *supervisor, unsigned replica, const char *why);
+must_check result repair_recall(struct supervisor *supervisor, unsigned replica);
+
 /* The members in `minority` were outvoted at the vote at hand by those in `majority`. */
 must_check result repair_minority(struct supervisor *supervisor, uint32_t minority, uint32_t majority);
 

@@ -98,6 +98,8 @@ result steer_continue(struct supervisor *supervisor, bool delivers)
 
 static result check_open(const struct supervisor *supervisor)
 {
+	if (supervisor->life.state == LIFE_PANICKED)
+		return fail(STATUS_FAILED, "the machine was stopped: it can only be ended");
 	if (supervisor->over || supervisor->asked_to_end)
 		return fail(STATUS_FAILED, "the machine is ending");
 	return OK;
@@ -163,7 +165,8 @@ static result press_power_button(struct supervisor *supervisor)
 
 static result end_machine(struct supervisor *supervisor)
 {
-	TRY(check_open(supervisor));
+	if (supervisor->life.state != LIFE_PANICKED)
+		TRY(check_open(supervisor));
 	supervisor->asked_to_end = LIFE_HOST_QUIT;
 	return OK;
 }

@@ -28,6 +28,7 @@
 #include "lockstep/leadership.h"
 #include "lockstep/record.h"
 #include "lockstep/repair.h"
+#include "lockstep/request.h"
 #include "lockstep/roster.h"
 #include "lockstep/sandbox.h"
 #include "lockstep/steer.h"
@@ -392,10 +393,7 @@ static result write_statistics(struct supervisor *supervisor)
 {
 	if (!supervisor->options->statistics || supervisor->begin_ns == 0)
 		return OK;
-	supervisor->tally.positions = supervisor->agreed_position;
-	supervisor->tally.console_bytes = supervisor->commit.console_bytes;
-	supervisor->tally.latency = &supervisor->commit.latency;
-	supervisor->tally.devices = backends_statistics(supervisor->backends);
+	request_count(supervisor);
 	return tally_write(&supervisor->tally, supervisor->members, supervisor->replicas, supervisor->leader,
 			   supervisor->options->statistics);
 }
@@ -475,6 +473,7 @@ result supervisor_run(const struct machine_options *options)
 	ending_tell(supervisor, &first);
 	end_replicas(supervisor);
 	ending_report(supervisor, &first);
+	ending_linger(supervisor, &first);
 	if (supervisor->console_open)
 		console_close(&supervisor->console);
 	r = write_statistics(supervisor);

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "lockstep/inject.h"
+#include "lockstep/lockstep_requests.h"
 #include "lockstep/machine_control.h"
 #include "lockstep/machine_options.h"
 
@@ -34,5 +35,6 @@ must_check result supervisor_inject(struct supervisor *supervisor, const struct 
 
 /* Pause, resume, reset, power button, end. */
 extern const struct machine_control supervisor_control;
+extern const struct lockstep_requests supervisor_requests;
 
 #endif

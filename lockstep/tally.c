@@ -188,8 +188,7 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 	return object;
 }
 
-static json_t *machine_json(const struct tally *tally, const struct member *members, unsigned replicas,
-			    unsigned leader)
+json_t *tally_json(const struct tally *tally, const struct member *members, unsigned replicas, unsigned leader)
 {
 	struct replica_statistics sum = { .guest_ns = 0 };
 	struct replica_statistics first = { .guest_ns = 0 };
@@ -246,7 +245,7 @@ static json_t *machine_json(const struct tally *tally, const struct member *memb
 result tally_write(const struct tally *tally, const struct member *members, unsigned replicas, unsigned leader,
 		   const char *path)
 {
-	json_t *object = machine_json(tally, members, replicas, leader);
+	json_t *object = tally_json(tally, members, replicas, leader);
 	char *text = json_dumps(object, JSON_INDENT(2));
 	int fd;
 	result r;

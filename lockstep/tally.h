@@ -59,6 +59,9 @@ void tally_event(struct tally *tally, json_t *event);
 /* What a replica counted of preemptions: as a leader, and in the hunts for its leaders' stops. */
 json_t *tally_preemption(const struct replica_statistics *counted);
 
+/* The statistics of a machine with these members, as a new object; `leader` is the last one. NULL without memory. */
+json_t *tally_json(const struct tally *tally, const struct member *members, unsigned replicas, unsigned leader);
+
 /* Writes the statistics of a machine with these members; `leader` is the last one. Errors: cannot be written. */
 must_check result tally_write(const struct tally *tally, const struct member *members, unsigned replicas,
 			      unsigned leader, const char *path);

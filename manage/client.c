@@ -199,7 +199,7 @@ bool client_is_last_event(const json_t *event)
 {
 	const char *name = json_string_value(json_object_get(event, "event"));
 
-	return name && (strcmp(name, "TERCET_MACHINE_ENDED") == 0 || strcmp(name, "TERCET_MACHINE_STOPPED") == 0);
+	return name && (strcmp(name, "LOCKSTEP_ENDED") == 0 || strcmp(name, "LOCKSTEP_STOPPED") == 0);
 }
 
 /* --- the connection --- */

@@ -104,7 +104,7 @@ static result inject(const struct inject_request *request)
 	result r = client_open(&client, request->vm);
 
 	if (!failed(r))
-		r = client_ask(&client, "tercet-inject",
+		r = client_ask(&client, "inject-fault",
 			       json_pack("{s:i, s:s, s:s}", "replica", (int)replica, "target", request->target, "at",
 					 request->at),
 			       NULL);

@@ -111,7 +111,7 @@ static result show(const struct status_request *request, struct client *client, 
 {
 	json_t *status;
 
-	TRY(client_ask(client, "tercet-status", NULL, &status));
+	TRY(client_ask(client, "query-lockstep", NULL, &status));
 	result r = print_status(request, status, drawn);
 
 	json_decref(status);
@@ -188,7 +188,7 @@ static void print_machine(const char *name, const char *path)
 	char state[64];
 
 	if (!failed(r))
-		r = client_ask(&client, "tercet-status", NULL, &status);
+		r = client_ask(&client, "query-lockstep", NULL, &status);
 	if (!client.lost) {
 		const char *said = failed(r) ? "unknown" : json_string_value(json_object_get(status, "state"));
 

@@ -49,6 +49,7 @@ static int run_main(int argc, char **argv)
 		.status = supervisor_status,
 		.inject = supervisor_inject,
 		.control = &supervisor_control,
+		.requests = &supervisor_requests,
 		.console = supervisor_console,
 		.devices = supervisor_devices,
 		.memory = options.memory,

@@ -144,19 +144,21 @@ static result run(struct qemu_options *options, int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	machine->name = monitor_name(monitor);
-	const struct service *own = monitor_service(
-		monitor, &(struct qmp_machine){
-				 .status = supervisor_status,
-				 .inject = supervisor_inject,
-			.control = &supervisor_control,
-				 .console = supervisor_console,
-				 .devices = supervisor_devices,
-				 .memory = machine->memory,
-				 .kvm = true,
-				 .uuid = options->uuid,
-				 .disks = options->disks,
-				 .serial = json_string_value(json_object_get(options->serial, "id")),
-			 });
+	const struct qmp_machine known = {
+		.status = supervisor_status,
+		.inject = supervisor_inject,
+		.control = &supervisor_control,
+		.requests = &supervisor_requests,
+		.console = supervisor_console,
+		.devices = supervisor_devices,
+		.memory = machine->memory,
+		.kvm = true,
+		.uuid = options->uuid,
+		.disks = options->disks,
+		.serial = json_string_value(json_object_get(options->serial, "id")),
+	};
+	const struct service *own = monitor_service(monitor, &known);
+
 	if (own) {
 		service = *own;
 		service.stop = stay_open;

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "lockstep/inject.h"
+#include "lockstep/lockstep_requests.h"
 #include "lockstep/machine_control.h"
 #include "manage/qmp.h"
 
@@ -20,6 +21,7 @@ struct qmp_machine {
 	json_t *(*status)(const struct supervisor *supervisor);
 	result (*inject)(struct supervisor *supervisor, const struct inject_fault *fault);
 	const struct machine_control *control;
+	const struct lockstep_requests *requests;
 	void (*console)(const struct supervisor *supervisor, char *text, size_t size);
 	json_t *(*devices)(const struct supervisor *supervisor);
 	/* What only QEMU's command line says (manage/qemu_options.h): */

@@ -124,7 +124,7 @@ void stopped_machine_damage(void)
 		"[{s:i, s:i, s:i, s:i, s:[s], s:n, s:[{s:s}], s:[{s:s}], s:[{s:s}]}]", "vote", STOPPED_VOTE,
 		"position", STOPPED_POSITION, "replica", 2, "reference", 0, "digests", "cpu", "first_exit",
 		"registers", "name", "rbx", "devices", "name", "i8259", "pages", "address", "0x7000");
-	stopped.facts.events = json_pack("[{s:s}]", "event", "TERCET_MACHINE_STOPPED");
+	stopped.facts.events = json_pack("[{s:s}]", "event", "LOCKSTEP_STOPPED");
 	ck_assert_ptr_nonnull(stopped.facts.differences);
 }
 

@@ -260,7 +260,7 @@ void supervised_must_be_led(const struct supervised *supervised, uint32_t epoch,
 	ck_assert_uint_eq(supervisor->epoch, epoch);
 	ck_assert_uint_eq(supervisor->leader, leader);
 	ck_assert_uint_eq(supervisor->tally.failovers, epoch);
-	ck_assert_uint_eq(supervised_events(supervised, "TERCET_LEADER_CHANGED"), epoch);
+	ck_assert_uint_eq(supervised_events(supervised, "LOCKSTEP_FAILOVER"), epoch);
 	if (epoch == 0)
 		return;
 	ck_assert_uint_eq(leadership.leader, leader);

@@ -62,11 +62,11 @@ START_TEST(names)
 		ck_assert_ptr_nonnull(name);
 		/* Those behind are QEMU's. */
 		if (i <= EVENT_MACHINE_ENDED)
-			ck_assert_ptr_eq(strstr(name, "TERCET_"), name);
+			ck_assert_ptr_eq(strstr(name, "LOCKSTEP_"), name);
 		for (unsigned j = 0; j < i; j++)
 			ck_assert_str_ne(name, event_name((enum event_kind)j));
 	}
-	ck_assert_str_eq(event_name(EVENTS), "TERCET_UNKNOWN");
+	ck_assert_str_eq(event_name(EVENTS), "LOCKSTEP_UNKNOWN");
 }
 END_TEST
 
@@ -79,7 +79,7 @@ START_TEST(event_shape)
 	event_tell(supervisor, EVENT_REPLICA_FAULT, 2, "replica %u is %s", 2, "wrong");
 	ck_assert_uint_eq(heard_count, 1);
 	ck_assert_uint_eq(json_object_size(heard), 2);
-	ck_assert_str_eq(text(heard, "event"), "TERCET_REPLICA_FAULT");
+	ck_assert_str_eq(text(heard, "event"), "LOCKSTEP_DIVERGENCE");
 	data = json_object_get(heard, "data");
 	ck_assert_uint_eq(json_object_size(data), 4);
 	ck_assert_uint_eq(number(data, "replica"), 2);

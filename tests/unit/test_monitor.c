@@ -300,13 +300,13 @@ START_TEST(events_for_all)
 	for (unsigned i = 0; i < PEERS; i++)
 		peers[i] = negotiated_peer();
 	ck_assert_uint_eq(clients(), PEERS + 1);
-	tell_event("TERCET_ROLLBACK");
+	tell_event("LOCKSTEP_ROLLBACK");
 	for (unsigned i = 0; i < PEERS; i++) {
 		json_t *event = json_loads(hear(peers[i]), 0, NULL);
 		json_t *timestamp = json_object_get(event, "timestamp");
 
 		ck_assert_msg(event != NULL, "%s", peers[i]->text);
-		ck_assert_str_eq(json_string_value(json_object_get(event, "event")), "TERCET_ROLLBACK");
+		ck_assert_str_eq(json_string_value(json_object_get(event, "event")), "LOCKSTEP_ROLLBACK");
 		ck_assert(json_integer_value(json_object_get(json_object_get(event, "data"), "replica")) == 1);
 		const json_int_t seconds = json_integer_value(json_object_get(timestamp, "seconds"));
 		const json_int_t microseconds = json_integer_value(json_object_get(timestamp, "microseconds"));
@@ -315,7 +315,7 @@ START_TEST(events_for_all)
 		json_decref(event);
 	}
 	/* One who has not negotiated has the greeting alone. */
-	ck_assert_ptr_null(strstr(hear(silent), "TERCET_ROLLBACK"));
+	ck_assert_ptr_null(strstr(hear(silent), "LOCKSTEP_ROLLBACK"));
 	for (unsigned i = 0; i < PEERS; i++)
 		leave(peers[i]);
 	ck_assert_uint_eq(clients(), 1);
@@ -335,9 +335,9 @@ START_TEST(slow_client)
 	while (clients() == 2) {
 		/* A socket's buffer and the queue hold some MiB. */
 		ck_assert_uint_lt(told, 200000);
-		tell_event("TERCET_ROLLBACK");
+		tell_event("LOCKSTEP_ROLLBACK");
 		told++;
-		for (const char *at = hear(other); (at = strstr(at, "TERCET_ROLLBACK")); at++)
+		for (const char *at = hear(other); (at = strstr(at, "LOCKSTEP_ROLLBACK")); at++)
 			heard++;
 	}
 	ck_assert_uint_gt(told, 1000);
@@ -411,7 +411,7 @@ START_TEST(clients_that_leave)
 		if (fixture_random(&seed) % 2)
 			(void)shutdown(peer->fd, SHUT_WR);
 		if (fixture_random(&seed) % 2)
-			tell_event("TERCET_ROLLBACK");
+			tell_event("LOCKSTEP_ROLLBACK");
 		leave(peer);
 	}
 	ck_assert_uint_eq(clients(), 0);
@@ -449,13 +449,13 @@ START_TEST(stopped)
 {
 	struct peer *peer = negotiated_peer();
 
-	tell_event("TERCET_MACHINE_ENDED");
+	tell_event("LOCKSTEP_ENDED");
 	service->stop(service->context);
 	ssize_t got = recv(peer->fd, peer->text, sizeof(peer->text) - 1, 0);
 
 	ck_assert_int_gt(got, 0);
 	peer->text[got] = '\0';
-	ck_assert_ptr_nonnull(strstr(peer->text, "TERCET_MACHINE_ENDED"));
+	ck_assert_ptr_nonnull(strstr(peer->text, "LOCKSTEP_ENDED"));
 	ck_assert_int_eq(recv(peer->fd, peer->text, sizeof(peer->text), 0), 0);
 	ck_assert_int_lt(access(path, F_OK), 0);
 	close(peer->fd);

@@ -116,7 +116,7 @@ static void must_have(const uint64_t *times, size_t count, uint64_t votes, bool 
 	if (!ended)
 		must_fail(recording_next(&recording, &item), STATUS_INPUT, "the recording does not");
 	recording_close(&recording);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_RECORDING_STOPPED"), !ended);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_RECORDING_STOPPED"), !ended);
 }
 
 START_TEST(calm)

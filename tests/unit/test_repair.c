@@ -200,7 +200,7 @@ START_TEST(follower_lost)
 	supervised_must_be(&supervised, 2, CARE_GONE);
 	supervised_must_be_led(&supervised, 0, 0, 0);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->live), 3);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_LOST"), 1);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_DEGRADED"), 1);
 	ck_assert(repair_under_way(supervisor));
 	/* It is started anew, from nothing. */
 	supervised.own[2].control->order_done = 7;
@@ -227,7 +227,7 @@ START_TEST(follower_lost)
 	must_succeed(repair_continue(supervisor));
 	supervised_must_be(&supervised, 2, CARE_LIVE);
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_JOINED"), 1);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_RESTORED"), 1);
 	ck_assert_uint_eq(supervisor->care[2].respawns, 1);
 	ck_assert(!repair_under_way(supervisor));
 	supervised_agree(&supervised, 300);
@@ -327,7 +327,7 @@ START_TEST(given_up)
 	}
 	supervised_must_be(&supervised, 2, CARE_RETIRED);
 	ck_assert_uint_eq(attempts, 5);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_RETIRED"), 1);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_RETIRED"), 1);
 	ck_assert_uint_eq(json_array_size(supervisor->tally.retired), 1);
 	must_succeed(repair_continue(supervisor));
 	supervised_must_be(&supervised, 2, CARE_RETIRED);
@@ -378,8 +378,8 @@ START_TEST(follower_outvoted)
 	ck_assert_uint_eq(atomic_load(&supervisor->page->hold), 0);
 	ck_assert_uint_eq(supervisor->tally.repairs, 1);
 	ck_assert_uint_eq(supervisor->care[2].repairs, 1);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_FAULT"), 1);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_REPLICA_REPAIRED"), 1);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_DIVERGENCE"), 1);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_REPAIRED"), 1);
 	supervised_agree(&supervised, 200);
 }
 END_TEST

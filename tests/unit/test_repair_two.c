@@ -137,7 +137,7 @@ START_TEST(rolled_back)
 		supervised_agree(&supervised, 300 + round);
 		ck_assert_uint_eq(supervisor->tally.rollbacks, round + 1);
 	}
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_ROLLBACK"), 6);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_ROLLBACK"), 6);
 }
 END_TEST
 

@@ -57,7 +57,7 @@ static void must_have_restarted(unsigned times)
 	const struct supervisor_page *page = supervisor->page;
 
 	ck_assert_uint_eq(supervisor->tally.rollbacks, times);
-	ck_assert_uint_eq(supervised_events(&supervised, "TERCET_ROLLBACK"), times);
+	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_ROLLBACK"), times);
 	ck_assert_uint_eq(json_array_size(supervisor->tally.faults), times);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct control *control = supervisor->members[i].area.control;
