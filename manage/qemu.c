@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "lockstep/supervisor.h"
 #include "manage/qemu_options.h"
+#include "vmm/kvm_vm.h"
 
 #define PROGRAM "qemu-system-tercet"
 
@@ -130,6 +131,16 @@ static void stay_open(void *context)
 	(void)context;
 }
 
+/* What replicas would find out later: then libvirt would take the machine for started. */
+static result check_host(void)
+{
+	struct kvm_vm vm;
+
+	TRY(kvm_vm_create(&vm));
+	kvm_vm_destroy(&vm);
+	return OK;
+}
+
 static result run(struct qemu_options *options, int argc, char **argv)
 {
 	struct machine_options *machine = &options->machine;
@@ -140,7 +151,9 @@ static result run(struct qemu_options *options, int argc, char **argv)
 	log_set_verbose(machine->verbose);
 	machine->argc = argc;
 	machine->argv = argv;
-	r = monitor_open(&monitor, &options->monitor, machine->name);
+	r = check_host();
+	if (!failed(r))
+		r = monitor_open(&monitor, &options->monitor, machine->name);
 	if (failed(r))
 		return report(r);
 	machine->name = monitor_name(monitor);
