@@ -544,6 +544,7 @@ static json_t *disk_statistics(const struct backend *backend)
 	json_t *latency = json_object();
 
 	(void)json_object_set_new(object, "kind", json_string("disk"));
+	put(object, "size", disk_size(backend->disk));
 	for (unsigned i = 0; i < DISK_OPS; i++)
 		put(object, op_names[i], backend->done[i]);
 	put(object, "bytes_read", backend->bytes[DISK_READ]);

@@ -78,7 +78,8 @@ static result open_pty(struct console *console)
 {
 	char *name = console->place;
 	struct termios raw;
-	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	/* One that is ready may take less than a chunk, and would have us wait for a reader with the rest. */
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 
 	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 ||
 	    ptsname_r(master, name, sizeof(console->place)) != 0) {
