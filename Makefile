@@ -53,8 +53,15 @@ $(BUILD)/initramfs.cpio: $(INITRAMFS_PARTS)
 	@echo "  INITRAMFS $@"
 	$(Q)guest-tools/initramfs/build $@
 
+$(BUILD)/initramfs-devices.cpio: $(INITRAMFS_PARTS) guest-tools/take-modules build/kernels/cloud-amd64/version
+	@echo "  INITRAMFS $@"
+	$(Q)guest-tools/initramfs/build --devices cloud-amd64 $@
+
+build/kernels/%/version:
+	guest-tools/fetch-kernels $*
+
 .PHONY: initramfs
-initramfs: $(BUILD)/initramfs.cpio
+initramfs: $(BUILD)/initramfs.cpio $(BUILD)/initramfs-devices.cpio
 
 .PHONY: setup
 setup:

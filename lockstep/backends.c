@@ -13,10 +13,13 @@
 #include "base/log.h"
 #include "devices/host/disk.h"
 #include "devices/host/entropy.h"
+#include "devices/virtio.h"
+#include "lockstep/backend_console.h"
 #include "lockstep/backend_net.h"
 #include "lockstep/control.h"
 #include "lockstep/fetches.h"
 #include "lockstep/inbox.h"
+#include "lockstep/record_stream.h"
 
 /* A disk with more than this to write makes the guest wait; one with more than this to read takes no more fetches. */
 enum { CHANGES_MAX = 4 << 20, READS_MAX = 8 << 20, JOBS_MAX = 1024 };
@@ -33,6 +36,7 @@ struct backend {
 	struct backend_option option;
 	struct disk *disk;
 	struct backend_net *net;
+	struct backend_console *console;
 	struct disk_job *answer; /* that is on its way into the inbox, or NULL */
 	uint64_t answered;       /* bytes of it that are there */
 	size_t reads, changes;   /* under way */
@@ -55,17 +59,11 @@ struct stream {
 	uint64_t filled;
 };
 
-/* The stream of frames, likewise. */
-struct frame_stream {
-	uint8_t bytes[DEVICE_STREAM_HEADER + DEVICE_FRAME_MAX];
-	size_t used;
-};
-
 struct backends {
 	size_t count;
 	struct backend device[BOARD_PCI_MAX];
 	struct stream disks;
-	struct frame_stream frames;
+	struct record_stream frames, texts;
 	int epoll_fd, bell_fd;
 };
 
@@ -82,7 +80,8 @@ static result open_device(struct backends *backends, struct backend *backend)
 	case BOARD_PCI_NET:
 		return backend_net_open(&backend->net, backend->option.place, backends->epoll_fd);
 	case BOARD_PCI_CONSOLE:
-		break;
+		return backend_console_open(&backend->console, backend->option.place, backends->epoll_fd,
+					    backends->bell_fd);
 	}
 	return fail(STATUS_USAGE, "there is nothing that could stand behind such a device");
 }
@@ -97,6 +96,8 @@ static result open_all(struct backends *backends, const struct backends_options 
 	if (backends->epoll_fd < 0 || backends->bell_fd < 0 ||
 	    epoll_ctl(backends->epoll_fd, EPOLL_CTL_ADD, backends->bell_fd, &event) < 0)
 		return fail_errno(STATUS_FAILED, errno, "cannot wait for devices");
+	TRY(record_stream_create(&backends->frames, DEVICE_FRAME_MAX));
+	TRY(record_stream_create(&backends->texts, VIRTIO_DATA_MAX));
 	invariant(options->count <= BOARD_PCI_MAX);
 	for (; backends->count < options->count; backends->count++) {
 		struct backend *backend = &backends->device[backends->count];
@@ -132,7 +133,10 @@ void backends_close(struct backends *backends)
 		disk_close(backends->device[i].disk);
 		disk_job_free(backends->device[i].answer);
 		backend_net_close(backends->device[i].net);
+		backend_console_close(backends->device[i].console);
 	}
+	record_stream_destroy(&backends->frames);
+	record_stream_destroy(&backends->texts);
 	disk_job_free(backends->disks.job);
 	fd_close(&backends->bell_fd);
 	fd_close(&backends->epoll_fd);
@@ -237,38 +241,25 @@ static result take_disk_bytes(struct backends *backends, const uint8_t *data, si
 	return OK;
 }
 
-/* A frame of which all is there. */
-static result send_frame(struct backends *backends)
+/* Takes some of the bytes of a channel of records; gives how many. */
+static result take_record_bytes(struct backends *backends, enum output_channel channel, const uint8_t *data,
+				size_t length, size_t *taken)
 {
-	struct frame_stream *stream = &backends->frames;
-	const size_t length = stream->used - DEVICE_STREAM_HEADER;
-	struct backend *backend = device_of(backends, bytes_load_u32(stream->bytes), BOARD_PCI_NET);
+	const bool frames = channel == OUTPUT_NET;
+	const enum board_pci_kind kind = frames ? BOARD_PCI_NET : BOARD_PCI_CONSOLE;
+	struct record record;
+	struct backend *backend;
 
-	if (!backend)
-		return fail(STATUS_FAILED, "a frame was let out by what is no network card");
-	backend_net_send(backend->net, stream->bytes + DEVICE_STREAM_HEADER, length);
-	stream->used = 0;
-	return OK;
-}
-
-/* Takes some of the bytes; gives how many. */
-static result take_frame_bytes(struct backends *backends, const uint8_t *data, size_t length, size_t *taken)
-{
-	struct frame_stream *stream = &backends->frames;
-	size_t whole = DEVICE_STREAM_HEADER;
-
-	if (stream->used >= DEVICE_STREAM_HEADER)
-		whole += bytes_load_u32(stream->bytes + 4);
-	*taken = length < whole - stream->used ? length : whole - stream->used;
-	memcpy(stream->bytes + stream->used, data, *taken);
-	stream->used += *taken;
-	if (stream->used != whole)
+	TRY(record_stream_take(frames ? &backends->frames : &backends->texts, data, length, taken, &record));
+	if (record.length == 0)
 		return OK;
-	if (whole > DEVICE_STREAM_HEADER)
-		return send_frame(backends);
-	whole = bytes_load_u32(stream->bytes + 4);
-	if (whole == 0 || whole > DEVICE_FRAME_MAX)
-		return fail(STATUS_FAILED, "a frame of %zu bytes was let out", whole);
+	backend = device_of(backends, record.device, kind);
+	if (!backend)
+		return fail(STATUS_FAILED, "device %" PRIu32 " lets out what its kind does not have", record.device);
+	if (frames)
+		backend_net_send(backend->net, record.data, record.length);
+	else
+		backend_console_put(backend->console, record.data, record.length);
 	return OK;
 }
 
@@ -276,7 +267,7 @@ result backends_output(struct backends *backends, enum output_channel channel, c
 {
 	const uint8_t *bytes = data;
 
-	if (channel != OUTPUT_DISK && channel != OUTPUT_NET)
+	if (channel != OUTPUT_DISK && channel != OUTPUT_NET && channel != OUTPUT_VCONSOLE)
 		return fail(STATUS_FAILED, "there is output of channel %u, which no device has", (unsigned)channel);
 	while (length > 0) {
 		size_t taken;
@@ -284,7 +275,7 @@ result backends_output(struct backends *backends, enum output_channel channel, c
 		if (channel == OUTPUT_DISK)
 			TRY(take_disk_bytes(backends, bytes, length, &taken));
 		else
-			TRY(take_frame_bytes(backends, bytes, length, &taken));
+			TRY(take_record_bytes(backends, channel, bytes, length, &taken));
 		bytes += taken;
 		length -= taken;
 	}
@@ -294,7 +285,8 @@ result backends_output(struct backends *backends, enum output_channel channel, c
 bool backends_behind(const struct backends *backends)
 {
 	for (size_t i = 0; i < backends->count; i++)
-		if (backends->device[i].change_bytes > CHANGES_MAX || backends->device[i].changes > JOBS_MAX)
+		if (backends->device[i].change_bytes > CHANGES_MAX || backends->device[i].changes > JOBS_MAX ||
+		    (backends->device[i].console && backend_console_behind(backends->device[i].console)))
 			return true;
 	return false;
 }
@@ -302,7 +294,8 @@ bool backends_behind(const struct backends *backends)
 bool backends_busy(const struct backends *backends)
 {
 	for (size_t i = 0; i < backends->count; i++)
-		if (backends->device[i].changes > 0)
+		if (backends->device[i].changes > 0 ||
+		    (backends->device[i].console && backend_console_busy(backends->device[i].console)))
 			return true;
 	return false;
 }
@@ -513,9 +506,12 @@ bool backends_exchange(struct backends *backends, const struct backends_client *
 	(void)!read(backends->bell_fd, &count, sizeof(count));
 	news |= take_fetches(backends, client);
 	news |= bring_answers(backends, client);
-	for (size_t i = 0; i < backends->count; i++)
+	for (uint32_t i = 0; i < backends->count; i++) {
 		if (backends->device[i].net)
-			news |= backend_net_bring(backends->device[i].net, (uint32_t)i, client->page, client->kept);
+			news |= backend_net_bring(backends->device[i].net, i, client->page, client->kept);
+		if (backends->device[i].console)
+			news |= backend_console_bring(backends->device[i].console, i, client->page, client->kept);
+	}
 	return news;
 }
 
@@ -572,6 +568,8 @@ static json_t *statistics_of(const struct backend *backend)
 {
 	if (backend->disk)
 		return disk_statistics(backend);
+	if (backend->console)
+		return backend_console_statistics(backend->console);
 	return backend->net ? backend_net_statistics(backend->net) : other_statistics(backend);
 }
 

@@ -22,7 +22,7 @@ enum { BACKEND_PLACE_MAX = 512 };
 /* One device, as a user asked for it. */
 struct backend_option {
 	enum board_pci_kind kind;
-	char place[BACKEND_PLACE_MAX];  /* of a disk: its file */
+	char place[BACKEND_PLACE_MAX];  /* of a disk: its file; of others: what their option says */
 	bool read_only;
 	char serial[BOARD_SERIAL_SIZE];
 	uint8_t mac[BOARD_MAC_SIZE];

@@ -105,7 +105,7 @@ result console_line_open(struct supervisor *supervisor)
 {
 	const struct machine_options *options = supervisor->options;
 
-	TRY(console_open(&supervisor->console, options->console));
+	TRY(in_context(console_open(&supervisor->console, options->console), "--console"));
 	supervisor->console_open = true;
 	supervisor->console.lossy = options->console_lossy;
 	return options->console_log ? console_open_log(&supervisor->console, options->console_log) : OK;

@@ -3,6 +3,7 @@
 #include <netinet/ether.h>
 #include <string.h>
 
+#include "devices/host/console.h"
 #include "devices/host/entropy.h"
 #include "devices/host/net.h"
 
@@ -125,4 +126,27 @@ result device_options_rng(struct backends_options *options)
 	struct backend_option *device;
 
 	return add(options, "--rng", BOARD_PCI_RNG, &device);
+}
+
+result device_options_console(struct backends_options *options, const char *value)
+{
+	struct backend_option *device;
+
+	TRY(add(options, "--virtio-console", BOARD_PCI_CONSOLE, &device));
+	if (strlen(value) >= sizeof(device->place))
+		return fail(STATUS_USAGE, "--virtio-console %.40s...: that is too long", value);
+	memcpy(device->place, value, strlen(value) + 1);
+	return in_context(console_check(value), "--virtio-console");
+}
+
+result device_options_check(const struct backends_options *options, const char *console)
+{
+	unsigned users = strcmp(console, "stdio") == 0;
+
+	for (size_t i = 0; i < options->count; i++)
+		users += options->device[i].kind == BOARD_PCI_CONSOLE && strcmp(options->device[i].place, "stdio") == 0;
+	if (users > 1)
+		return fail(STATUS_USAGE, "--virtio-console stdio: another console has it; give that one another "
+			    "place, such as --console file:serial.log");
+	return OK;
 }

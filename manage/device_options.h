@@ -25,4 +25,11 @@ must_check result device_options_mac(const char *what, const char *text, uint8_t
  * follows, or NULL. */
 char *device_options_cut(char *text);
 
+/* --virtio-console WHERE, a place as those of --console. Errors: STATUS_USAGE. */
+must_check result device_options_console(struct backends_options *options, const char *value);
+
+/* Whether consoles can be where they are asked for; `console` is where COM1 is. Errors: STATUS_USAGE two have the
+ * standard descriptors. */
+must_check result device_options_check(const struct backends_options *options, const char *console);
+
 #endif

@@ -45,6 +45,7 @@ enum option_id {
 	OPTION_DISK,
 	OPTION_NET,
 	OPTION_RNG,
+	OPTION_VIRTIO_CONSOLE,
 	OPTION_STATS,
 	OPTION_RECORD,
 	OPTION_NAME,
@@ -78,6 +79,7 @@ static const struct option long_options[] = {
 	{ "disk", required_argument, NULL, OPTION_DISK },
 	{ "net", required_argument, NULL, OPTION_NET },
 	{ "rng", no_argument, NULL, OPTION_RNG },
+	{ "virtio-console", required_argument, NULL, OPTION_VIRTIO_CONSOLE },
 	{ "stats", required_argument, NULL, OPTION_STATS },
 	{ "record", required_argument, NULL, OPTION_RECORD },
 	{ "name", required_argument, NULL, OPTION_NAME },
@@ -126,6 +128,8 @@ const char *options_help(void)
 	       "                           a network card: a tap of that name, an open one, or user-mode networking\n"
 	       "                           by the socket of a passt\n"
 	       "  --rng                    a device that gives the guest the host's random numbers\n"
+	       "  --virtio-console WHERE   a console that is faster than the serial one (the guest's hvc0):\n"
+	       "                           stdio, pty or file:PATH\n"
 	       "  --stats FILE             write statistics as JSON when the run ends\n"
 	       "  --record FILE            write down what happens to the machine, for `tercet replay`\n"
 	       "  --name NAME              the machine's name, for `tercet status NAME` (default: tercet)\n"
@@ -347,13 +351,15 @@ static result take_option(struct options_reader *reader, int id, const char *val
 		return OK;
 	case OPTION_CONSOLE:
 		options->console = value;
-		return console_check(value);
+		return in_context(console_check(value), "--console");
 	case OPTION_DISK:
 		return device_options_disk(&options->devices, value);
 	case OPTION_NET:
 		return device_options_net(&options->devices, value);
 	case OPTION_RNG:
 		return device_options_rng(&options->devices);
+	case OPTION_VIRTIO_CONSOLE:
+		return device_options_console(&options->devices, value);
 	case OPTION_STATS:
 		options->statistics = value;
 		return OK;
@@ -405,7 +411,7 @@ result options_end(struct options_reader *reader)
 	for (unsigned i = 0; i < reader->faults; i++)
 		TRY(inject_parse(reader->fault[i], options->replicas, &options->fault[i]));
 	options->faults = reader->faults;
-	return OK;
+	return device_options_check(&options->devices, options->console);
 }
 
 void options_begin(struct options_reader *reader, struct machine_options *machine, struct monitor_options *monitor)

@@ -50,7 +50,7 @@ result console_check(const char *option)
 	    behind(option, "file:") || behind(option, "append:") || behind(option, "unix:") ||
 	    number_behind(option, "fd:") >= 0 || number_behind(option, "unix-fd:") >= 0)
 		return OK;
-	return fail(STATUS_USAGE, "--console %s: give stdio, pty, file:PATH, append:PATH, unix:PATH or null",
+	return fail(STATUS_USAGE, "%s: give stdio, pty, file:PATH, append:PATH, unix:PATH or null",
 		    option);
 }
 
@@ -84,14 +84,14 @@ static result open_pty(struct console *console)
 	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 ||
 	    ptsname_r(master, name, sizeof(console->place)) != 0) {
 		fd_close(&master);
-		return fail_errno(STATUS_FAILED, errno, "--console pty: no pseudo-terminal to be had");
+		return fail_errno(STATUS_FAILED, errno, "pty: no pseudo-terminal to be had");
 	}
 	console->keeper_fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (console->keeper_fd < 0) {
 		int error = errno;
 
 		fd_close(&master);
-		return fail_errno(STATUS_FAILED, error, "--console pty: cannot open %s", name);
+		return fail_errno(STATUS_FAILED, error, "pty: cannot open %s", name);
 	}
 	if (tcgetattr(console->keeper_fd, &raw) == 0) {
 		cfmakeraw(&raw);
@@ -107,7 +107,7 @@ static result open_file(struct console *console, const char *path, int flags)
 {
 	console->output_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
 	if (console->output_fd < 0)
-		return fail_errno(STATUS_INPUT, errno, "--console: cannot write %s", path);
+		return fail_errno(STATUS_INPUT, errno, "cannot write %s", path);
 	console->owns_fds = true;
 	return OK;
 }
@@ -118,7 +118,7 @@ static result take_descriptor(int fd)
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return fail_errno(STATUS_INPUT, errno, "--console: cannot use descriptor %d", fd);
+		return fail_errno(STATUS_INPUT, errno, "cannot use descriptor %d", fd);
 	return OK;
 }
 
@@ -136,7 +136,7 @@ static result open_listening(struct console *console, int fd)
 	socklen_t size = sizeof(listening);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
-		return fail(STATUS_INPUT, "--console: descriptor %d is no listening socket", fd);
+		return fail(STATUS_INPUT, "descriptor %d is no listening socket", fd);
 	TRY(take_descriptor(fd));
 	console->listen_fd = fd;
 	return OK;
@@ -147,12 +147,12 @@ static result open_socket(struct console *console, const char *path)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return fail(STATUS_USAGE, "--console unix:%s: the path of a socket has at most %zu bytes", path,
+		return fail(STATUS_USAGE, "unix:%s: the path of a socket has at most %zu bytes", path,
 			    sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	console->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (console->listen_fd < 0)
-		return fail_errno(STATUS_FAILED, errno, "--console: cannot make a socket");
+		return fail_errno(STATUS_FAILED, errno, "cannot make a socket");
 	/* A console is its user's alone; whoever shall have it gets the right from its owner. */
 	mode_t before = umask(0177);
 	int bound = bind(console->listen_fd, (const struct sockaddr *)&address, sizeof(address));
@@ -162,7 +162,7 @@ static result open_socket(struct console *console, const char *path)
 	if (bound == 0)
 		console->path = strdup(path);
 	if (bound < 0 || listen(console->listen_fd, 1) < 0)
-		return fail_errno(STATUS_INPUT, bound < 0 ? error : errno, "--console: cannot listen at %s", path);
+		return fail_errno(STATUS_INPUT, bound < 0 ? error : errno, "cannot listen at %s", path);
 	return OK;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The console's backend: where COM1's output goes and key presses come from.
+ * A console's backend: where the output of COM1, or of a virtio console, goes and key presses come from.
  *
  *   stdio      standard input and output; a terminal is put into raw mode (Ctrl-A x ends tercet)
  *   pty        a new pseudo-terminal, whose name is logged

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -381,8 +382,102 @@ START_TEST(network)
 	}
 	ck_assert_uint_lt(atomic_load(&page->inbox_written) - client.kept, CONTROL_INBOX_SIZE * 3 / 4);
 	bytes_store_u32(stream + 4, DEVICE_FRAME_MAX + 1);
-	must_fail(backends_output(backends, OUTPUT_NET, stream, 8), STATUS_FAILED, "a frame of 1515 bytes");
+	must_fail(backends_output(backends, OUTPUT_NET, stream, 8), STATUS_FAILED, "a record of 1515 bytes");
 	(void)close(ends[1]);
+}
+END_TEST
+
+/* Pipes as standard input and output: the test's ends of them. */
+static void be_standard(int *to_input, int *from_output)
+{
+	int in[2], out[2];
+
+	ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0);
+	ck_assert_int_eq(dup2(in[0], STDIN_FILENO), STDIN_FILENO);
+	ck_assert_int_eq(dup2(out[1], STDOUT_FILENO), STDOUT_FILENO);
+	ck_assert_int_eq(fcntl(STDOUT_FILENO, F_SETFL, 0), 0);
+	*to_input = in[1];
+	*from_output = out[0];
+}
+
+/* A virtio console: bytes out, whatever the records, bytes in, and a reader that is slow. */
+START_TEST(console)
+{
+	struct backends_options options = { .count = 2 };
+	static uint8_t record[DEVICE_STREAM_HEADER + (64 << 10)];
+	static uint8_t got[1 << 20];
+	int to_input, from_output;
+	uint64_t said = 0, read_back = 0;
+	ssize_t part;
+
+	be_standard(&to_input, &from_output);
+	backends_close(backends);
+	options.device[0].kind = BOARD_PCI_RNG;
+	options.device[1] = (struct backend_option){ .kind = BOARD_PCI_CONSOLE, .place = "stdio" };
+	must_succeed(backends_open(&backends, &options));
+	nothing_comes();
+	ck_assert(!backends_busy(backends));
+	bytes_store_u32(record, 1);
+	bytes_store_u32(record + 4, sizeof(record) - DEVICE_STREAM_HEADER);
+	while (!backends_behind(backends)) {
+		for (size_t i = 0; i < sizeof(record) - DEVICE_STREAM_HEADER; i++)
+			record[DEVICE_STREAM_HEADER + i] = (uint8_t)((said + i) % 251);
+		for (size_t at = 0; at < sizeof(record); at += 1000)
+			must_succeed(backends_output(backends, OUTPUT_VCONSOLE, record + at,
+						     sizeof(record) - at < 1000 ? sizeof(record) - at : 1000));
+		said += sizeof(record) - DEVICE_STREAM_HEADER;
+		ck_assert_uint_lt(said, sizeof(got));
+	}
+	ck_assert(backends_busy(backends));
+	while (backends_busy(backends)) {
+		while ((part = read(from_output, got + read_back, sizeof(got) - read_back)) > 0)
+			read_back += (uint64_t)part;
+		await();
+		nothing_comes();
+	}
+	while ((part = read(from_output, got + read_back, sizeof(got) - read_back)) > 0)
+		read_back += (uint64_t)part;
+	ck_assert_uint_eq(read_back, said);
+	for (uint64_t i = 0; i < said; i++)
+		ck_assert_msg(got[i] == i % 251, "byte %llu", (unsigned long long)i);
+	ck_assert(!backends_behind(backends));
+	ck_assert_int_eq(write(to_input, "typed", 5), 5);
+	const struct inbox_entry entry = next();
+
+	ck_assert_uint_eq(entry.input.kind, INPUT_VCONSOLE);
+	ck_assert_uint_eq(entry.input.device, 1);
+	ck_assert_uint_eq(entry.input.length, 5);
+	ck_assert_mem_eq(entry.input.data, "typed", 5);
+	(void)close(to_input);
+	nothing_comes();
+	nothing_comes();
+	bytes_store_u32(record, 0);
+	must_fail(backends_output(backends, OUTPUT_VCONSOLE, record, sizeof(record)), STATUS_FAILED,
+		  "device 0 lets out what its kind does not have");
+}
+END_TEST
+
+/* Nobody reads any more: that is told, and harms nothing else. */
+START_TEST(console_gone)
+{
+	struct backends_options options = { .count = 1 };
+	uint8_t record[DEVICE_STREAM_HEADER + 1] = { 0 };
+	int to_input, from_output;
+
+	be_standard(&to_input, &from_output);
+	backends_close(backends);
+	options.device[0] = (struct backend_option){ .kind = BOARD_PCI_CONSOLE, .place = "stdio" };
+	must_succeed(backends_open(&backends, &options));
+	(void)close(from_output);
+	ck_assert_ptr_ne(signal(SIGPIPE, SIG_IGN), SIG_ERR);
+	bytes_store_u32(record + 4, 1);
+	for (unsigned i = 0; i < 3; i++)
+		must_succeed(backends_output(backends, OUTPUT_VCONSOLE, record, sizeof(record)));
+	nothing_comes();
+	ck_assert(!backends_busy(backends));
+	ck_assert_int_eq(write(to_input, "x", 1), 1);
+	ck_assert_uint_eq(next().input.data[0], 'x');
 }
 END_TEST
 
@@ -425,6 +520,8 @@ int main(void)
 	tcase_add_test(tests, damaged);
 	tcase_add_test(tests, full_inbox);
 	tcase_add_test(tests, network);
+	tcase_add_test(tests, console);
+	tcase_add_test(tests, console_gone);
 	tcase_add_test(tests, behind);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
