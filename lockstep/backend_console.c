@@ -99,7 +99,7 @@ static void arrange_clients(struct backend_console *console)
 		console->input_events = console->output_events = 0;
 		console_forget(host);
 	}
-	(void)wait_for(console, host->listen_fd, &console->client_events, host->output_fd < 0 ? EPOLLIN : 0);
+	(void)wait_for(console, host->listen_fd, &console->client_events, host->output_fd < 0 ? EPOLLIN : 0u);
 }
 
 /* Waits for what is typed only while there is room for it, and for a slow reader only while there is one. */

@@ -26,6 +26,7 @@
 #ifndef TERCET_PAYLOADS_PAYLOAD_H
 #define TERCET_PAYLOADS_PAYLOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,6 +75,10 @@ void payload_check(struct payload *payload, uint64_t value);
 
 /* Says that about `nanoseconds` of work were done; makes an exit where the step is full. */
 void payload_pace(struct payload *payload, uint64_t nanoseconds);
+
+/* Whether a round that is numbered from 0 is to be done: there are `scale` of them, or with 0 as many as fit until
+ * something is typed. */
+bool payload_goes_on(const struct payload *payload, uint64_t round);
 
 void payload_print(const char *text);
 void payload_print_decimal(uint64_t value);

@@ -1,7 +1,7 @@
 # Payloads (guest-tools/payloads/payload.h), twice: for a guest into $(BUILD)/payloads, and as ordinary programs
 # into $(BUILD)/payloads/native, which say what the right output is.
 PAYLOADS := compute memory exits mixed output pulse tight
-PAYLOAD_FACTS := hello fail crash hang echo disk sectors reboot
+PAYLOAD_FACTS := hello fail crash hang echo disk sectors frames reboot
 PAYLOAD_PARTS := runtime kernels churn storm
 
 PAYLOAD_FOLDER := guest-tools/payloads
@@ -14,7 +14,7 @@ PAYLOAD_CFLAGS := -std=c17 -g $(WARNINGS) $(PAYLOAD_MATH) -ffreestanding -fno-st
 PAYLOAD_LDFLAGS := -static -nostdlib -Wl,-T,$(PAYLOAD_FOLDER)/payload.ld -Wl,--build-id=none \
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--fatal-warnings
 
-PAYLOAD_GUEST_PARTS := $(patsubst %,$(PAYLOAD_OUT)/guest/%.o,guest $(PAYLOAD_PARTS))
+PAYLOAD_GUEST_PARTS := $(patsubst %,$(PAYLOAD_OUT)/guest/%.o,guest driver $(PAYLOAD_PARTS))
 PAYLOAD_NATIVE_PARTS := $(patsubst %,$(PAYLOAD_OUT)/host/%.o,native $(PAYLOAD_PARTS))
 
 .PHONY: payloads

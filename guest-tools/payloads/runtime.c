@@ -50,6 +50,14 @@ void payload_check(struct payload *payload, uint64_t value)
 	payload->checksum = (mixed << 23) | (mixed >> 41);
 }
 
+bool payload_goes_on(const struct payload *payload, uint64_t round)
+{
+	/* 16550 line status register, bit 0: something was typed. */
+	if (payload->scale == 0)
+		return (port_in8(PORT_UART_STATUS) & 1) == 0;
+	return round < payload->scale;
+}
+
 void payload_pace(struct payload *payload, uint64_t nanoseconds)
 {
 	payload->spent += nanoseconds;
