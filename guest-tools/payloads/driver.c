@@ -6,6 +6,7 @@ enum {
 	CONFIG_ADDRESS = 0xCF8,
 	CONFIG_DATA = 0xCFC,
 	FUNCTIONS = 32,
+	LINGER = 32, /* exits */
 
 	/* In the BAR. */
 	DEVICE_SELECT = 0x00,
@@ -92,6 +93,12 @@ void driver_put(struct driver_queue *queue, unsigned head)
 void driver_notify(uint16_t bar, unsigned queue)
 {
 	port_out16((uint16_t)(bar + NOTIFY), (uint16_t)queue);
+}
+
+void driver_linger(void)
+{
+	for (unsigned i = 0; i < LINGER; i++)
+		(void)port_in8(PORT_LATCH);
 }
 
 void driver_look(uint16_t bar)

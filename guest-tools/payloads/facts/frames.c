@@ -69,6 +69,7 @@ static void send_round(const struct payload *payload, uint64_t round)
 			sent[slot][word] = word_of(payload, number, word);
 		put(SEND, slot, slot, (uintptr_t)sent[slot], 0);
 	}
+	driver_linger();
 	/* What becomes of a buffer behind the notification is no business of the card's. */
 	driver_notify(bar, SEND);
 	for (unsigned slot = 0; slot < TOGETHER; slot++)

@@ -85,6 +85,7 @@ static bool write_round(const struct payload *payload, uint64_t round, uint64_t 
 			blocks[slot][word] = word_of(payload, number, word);
 		put(slot, TYPE_OUT, number % area);
 	}
+	driver_linger();
 	/* What becomes of a buffer behind the notification is no business of the disk's. */
 	driver_notify(bar, 0);
 	for (unsigned slot = 0; slot < TOGETHER; slot++)
