@@ -146,8 +146,8 @@ def case_power_cut(check, name, cuts, seed):
     last = 0
     for cut in range(cuts):
         replicas = (3, 1)[cut % 2]
-        run = check.Run(f"{name}.{cut}", kernel(), replicas, f"{check.CALM} tercet.script=commits", limit=2 * check.LIMIT,
-                        initrd=INITRD, options=["--disk", image])
+        run = check.Run(f"{name}.{cut}", kernel(), replicas, f"{check.CALM} tercet.script=commits",
+                        limit=2 * check.LIMIT, initrd=INITRD, options=["--disk", image])
         try:
             run.wait_for(f"commits: begin behind {last}\n", 0)
             run.wait_for(f"committed {last + 1}\n", 0)
