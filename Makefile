@@ -60,8 +60,9 @@ $(BUILD)/initramfs-devices.cpio: $(INITRAMFS_PARTS) guest-tools/take-modules bui
 build/kernels/%/version:
 	guest-tools/fetch-kernels $*
 
-.PHONY: initramfs
-initramfs: $(BUILD)/initramfs.cpio $(BUILD)/initramfs-devices.cpio
+.PHONY: initramfs initramfs-devices
+initramfs: $(BUILD)/initramfs.cpio
+initramfs-devices: $(BUILD)/initramfs-devices.cpio
 
 .PHONY: setup
 setup:
@@ -100,7 +101,7 @@ help:
 	@echo "make install      installs into prefix=/usr/local, below DESTDIR= if it is given; make uninstall takes it back"
 	@echo "make deb          a Debian package in $(BUILD)/deb/"
 	@echo "make setup        installs what building, running and testing need"
-	@echo "make initramfs    build/initramfs.cpio, the demonstration guest's userland"
+	@echo "make initramfs    build/initramfs.cpio, the demonstration guest's userland; initramfs-devices: with drivers"
 	@echo "make clean        removes $(BUILD)/, kernels and logs too"
 	@echo
 	@echo "CC=clang          the other compiler      BUILD=FOLDER  where to build (build)"
