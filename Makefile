@@ -43,6 +43,7 @@ $(BUILD)/%.o: %.c
 -include $(OBJECTS:.o=.d)
 -include guest-tools/payloads/payloads.mk
 -include vmm/acpi.mk
+-include bench/bench.mk
 -include tests/tests.mk
 -include packaging/install.mk
 

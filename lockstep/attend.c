@@ -43,6 +43,7 @@ static struct source_links links_of(struct replica *replica)
 		.peers = replica->peers,
 		.supervisor = replica->supervisor,
 		.devices = device_link_devices(replica),
+		.strict = replica->config.strict != 0,
 		.attention_seen = &replica->attention_seen,
 	};
 }
@@ -138,6 +139,8 @@ static void tell_position(struct replica *replica)
 {
 	checked_word_store(&replica->own.control->closed, 0);
 	checked_word_store(&replica->own.control->reached, replica->machine.position);
+	atomic_store(&replica->own.control->met, replica->machine.position);
+	replica->parted = false;
 }
 
 static result resync(struct replica *replica, unsigned donor, uint64_t vote, struct vote_record *record)
@@ -180,6 +183,7 @@ static result carry_out(struct replica *replica, const struct order *order)
 	struct vote_record *record;
 	result r;
 
+	(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_REPAIR);
 	if (order->kind == ORDER_ROLLBACK)
 		return rollback(replica, order->vote);
 	/* Too large for the stack. */
@@ -201,7 +205,10 @@ static result take_order(struct replica *replica)
 		return OK;
 	const struct order order = { .kind = given->kind, .donor = given->donor, .vote = given->vote };
 
+	const unsigned before = (unsigned)replica_statistics_of(replica)->time.stage;
+
 	TRY(carry_out(replica, &order));
+	(void)stopwatch_enter(&replica_statistics_of(replica)->time, before);
 	atomic_store(&own->complaint, COMPLAINT_NONE);
 	atomic_store(&own->state, REPLICA_RUNNING);
 	ballot_box_publish(&replica->box, attend_tape_at(replica), replica->epoch);
@@ -294,10 +301,12 @@ static result keep_checkpoint(struct replica *replica)
 
 	if (replica->config.replicas != 2 || replica->config.replays || replica->leads || replica->box.votes == 0)
 		return OK;
+	(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_CHECKPOINT);
 	if (!replica->checkpoint.memory)
 		TRY(checkpoint_create(&replica->checkpoint, &replica->ram));
 	checkpoint_take(&replica->checkpoint, &replica->own, &replica->ram,
 			&own->records[(replica->box.votes - 1) % CONTROL_VOTE_SLOTS]);
+	(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_TAPE);
 	return OK;
 }
 
@@ -315,10 +324,11 @@ static void tell_held(struct replica *replica)
 
 result attend_verdict(struct replica *replica)
 {
-	uint64_t begin;
+	struct stopwatch *time = &replica_statistics_of(replica)->time;
+	unsigned before = (unsigned)time->stage;
 
 	if (!may_go_on(replica)) {
-		begin = clock_monotonic_ns();
+		(void)stopwatch_enter(time, replica->end_voted ? STAGE_END : STAGE_WAIT_VERDICT);
 		for (;;) {
 			uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
@@ -334,7 +344,9 @@ result attend_verdict(struct replica *replica)
 			futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 		}
 		atomic_store(&replica->own.control->held, 0);
-		replica_statistics_of(replica)->wait_ns += clock_monotonic_ns() - begin;
+		/* Where it leaves, the way out belongs to the end. */
+		if (!replica->leave)
+			(void)stopwatch_enter(time, before);
 	}
 	return replica->leave ? OK : keep_checkpoint(replica);
 }
@@ -355,9 +367,12 @@ static bool answered(const struct replica *replica, uint32_t epoch, const struct
 result attend_complain(struct replica *replica, enum complaint complaint, const char *why)
 {
 	struct control *own = replica->own.control;
+	struct stopwatch *time = &replica_statistics_of(replica)->time;
 	const struct source_tape before = replica->sources.tape;
+	unsigned stage = (unsigned)time->stage;
 	uint32_t epoch = replica->epoch;
 
+	(void)stopwatch_enter(time, STAGE_REPAIR);
 	(void)snprintf(own->failure, sizeof(own->failure), "%s", why);
 	own->complaint_epoch = epoch;
 	own->complaint_position = replica->machine.position;
@@ -374,6 +389,7 @@ result attend_complain(struct replica *replica, enum complaint complaint, const 
 		futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 	}
 	atomic_store(&own->complaint, COMPLAINT_NONE);
+	(void)stopwatch_enter(time, stage);
 	return OK;
 }
 
@@ -397,6 +413,7 @@ result attend_join(struct replica *replica)
 	struct control *own = replica->own.control;
 	unsigned passes = 0;
 
+	(void)stopwatch_enter(&own->statistics.time, STAGE_REPAIR);
 	atomic_store(&own->state, REPLICA_JOINING);
 	while (!replica->leave && !replica->rejoined) {
 		uint32_t sequence = atomic_load(&replica->supervisor->sequence);

@@ -81,11 +81,24 @@ static result fill_state(struct ballot_box *box, struct vote_record *record)
 	return OK;
 }
 
+/* Pages that were written since the last time are hashed again. */
+static result hash_written(struct ballot_box *box, pagehash_changed *changed)
+{
+	struct stopwatch *time = &box->area->control->statistics.time;
+	unsigned before = (unsigned)time->stage;
+
+	(void)stopwatch_enter(time, STAGE_DIRTY_LOG);
+	TRY(machine_collect_dirty(box->machine, box->dirty));
+	(void)stopwatch_enter(time, STAGE_HASH);
+	pagehash_update(&box->pages, box->dirty, changed, box);
+	(void)stopwatch_enter(time, before);
+	return OK;
+}
+
 static result fill_digests(struct ballot_box *box, struct vote_record *record)
 {
 	TRY(fill_state(box, record));
-	TRY(machine_collect_dirty(box->machine, box->dirty));
-	pagehash_update(&box->pages, box->dirty, book_change, box);
+	TRY(hash_written(box, book_change));
 	record->ballot.digests[VOTE_RAM] = pagehash_digest(&box->pages);
 	record->ballot.digests[VOTE_EXITS] = digest_exits(box, record);
 	return OK;
@@ -127,16 +140,14 @@ result ballot_box_cast(struct ballot_box *box, const struct vote_record *facts)
 
 result ballot_box_memory(struct ballot_box *box, struct digest *digest)
 {
-	TRY(machine_collect_dirty(box->machine, box->dirty));
-	pagehash_update(&box->pages, box->dirty, book_change, box);
+	TRY(hash_written(box, book_change));
 	*digest = pagehash_digest(&box->pages);
 	return OK;
 }
 
 result ballot_box_refresh(struct ballot_box *box)
 {
-	TRY(machine_collect_dirty(box->machine, box->dirty));
-	pagehash_update(&box->pages, box->dirty, NULL, NULL);
+	TRY(hash_written(box, NULL));
 	return OK;
 }
 

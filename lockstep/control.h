@@ -21,6 +21,7 @@
 #include "lockstep/fetches.h"
 #include "lockstep/inject_fault.h"
 #include "lockstep/pagehash.h"
+#include "lockstep/stopwatch.h"
 #include "lockstep/vote.h"
 #include "vmm/exits.h"
 #include "vmm/registers.h"
@@ -120,10 +121,10 @@ struct replica_statistics {
 	uint64_t tape_entries[TAPE_KINDS_MAX];
 	uint64_t tape_bytes;
 	uint64_t pages_hashed;
-	uint64_t guest_ns;     /* host time inside KVM_RUN */
-	uint64_t vote_ns;      /* making ballots */
-	uint64_t wait_ns;      /* for the leader, for verdicts, for room */
-	uint64_t halt_ns;      /* for something to do, in a halted guest */
+	struct stopwatch time; /* by enum stage */
+	uint64_t meetings;     /* exits at which it waited for the others (--sync strict) */
+	uint64_t partings;     /* of them, those that differed */
+	uint64_t absences;     /* of them, those at which somebody did not come */
 	uint64_t backlog_max;  /* votes that the leader was ahead of the verdicts */
 	uint64_t lag_max;      /* positions that a follower was behind its leader */
 	uint64_t signals;      /* interrupted runs */
@@ -178,6 +179,8 @@ struct control {
 	_Atomic uint64_t fetches_written;    /* by the leader; a checked word */
 	_Atomic uint32_t forbidden_call;     /* system call that its sandbox did not let it make, plus 1; 0: none */
 	_Atomic uint32_t tombstone;          /* tells of the process's death: see tombstone.h */
+	_Atomic uint64_t met;                /* position up to which exits are logged for a rendezvous */
+	_Atomic uint32_t awaits;             /* 1 + the replica that is waited for at a rendezvous, 0: none */
 	uint32_t complaint_epoch; /* whose tape it is about */
 	uint64_t complaint_position;
 	uint64_t complaint_tape_at;

@@ -25,6 +25,7 @@ struct machine_options {
 	uint64_t preempt_grace;   /* ns without an exit before the guest may be preempted; 0: it is not */
 	uint64_t segment_max;     /* ns after which a vote preempts code that does not exit */
 	unsigned preempt_budget;  /* for preemptions, in thousandths of the time */
+	bool strict;              /* a rendezvous at every exit */
 	uint64_t watchdog;        /* ns without a sign of life after which a replica is taken for hung */
 	uint64_t scrub;           /* bytes/s of memory that nobody wrote to hash again, 0: none */
 	struct cores_policy cores;

@@ -21,6 +21,7 @@
 #include "lockstep/inject.h"
 #include "lockstep/outbox.h"
 #include "lockstep/reboot.h"
+#include "lockstep/rendezvous.h"
 #include "lockstep/replica_config.h"
 #include "lockstep/replica_state.h"
 #include "lockstep/sandbox.h"
@@ -76,7 +77,7 @@ static result pass_vote(struct replica *replica)
 
 static result cast_vote(struct replica *replica, enum vote_cause cause)
 {
-	const uint64_t begin = clock_monotonic_ns();
+	struct stopwatch *time = &replica_statistics_of(replica)->time;
 	unsigned core = 0;
 	struct vote_record facts = {
 		.position = replica->machine.position,
@@ -96,6 +97,7 @@ static result cast_vote(struct replica *replica, enum vote_cause cause)
 	};
 	uint64_t backlog;
 
+	(void)stopwatch_enter(time, STAGE_BALLOT);
 	if (getcpu(&core, NULL) == 0)
 		facts.core = core;
 	machine_vote_point(&replica->machine);
@@ -103,12 +105,13 @@ static result cast_vote(struct replica *replica, enum vote_cause cause)
 	TRY(ballot_box_cast(&replica->box, &facts));
 	replica->output_host_ns = 0;
 	replica->output_urgent = false;
+	replica->parted = false;
 	replica->end_voted = replica->end != END_RUNNING;
 	attend_ring(replica);
 	backlog = replica->box.votes - atomic_load(&replica->supervisor->verdicts);
 	if (backlog > replica_statistics_of(replica)->backlog_max)
 		replica_statistics_of(replica)->backlog_max = backlog;
-	replica_statistics_of(replica)->vote_ns += clock_monotonic_ns() - begin;
+	(void)stopwatch_enter(time, STAGE_TAPE);
 	return pass_vote(replica);
 }
 
@@ -149,6 +152,7 @@ static struct source_view view_of(const struct replica *replica)
 		.output_pending = outbox_pending(&replica->outbox),
 		.output_urgent = replica->output_urgent,
 		.must_wait = machine->halted && !machine_can_wake(machine),
+		.parted = replica->parted,
 		.ended = replica->end != END_RUNNING,
 		.end_voted = replica->end_voted,
 		.may_vote = machine_can_vote(machine),
@@ -284,13 +288,10 @@ static result take_inputs(struct replica *replica)
 /* Slow on purpose. */
 static void dawdle(const struct replica *replica, uint64_t segment_ns)
 {
-	if (replica->slow_factor > 1) {
-		uint64_t pause = segment_ns * (replica->slow_factor - 1);
-		const struct timespec span = { .tv_sec = (time_t)(pause / NS_PER_S),
-					       .tv_nsec = (long)(pause % NS_PER_S) };
+	uint64_t pause = segment_ns * (replica->slow_factor - 1);
+	const struct timespec span = { .tv_sec = (time_t)(pause / NS_PER_S), .tv_nsec = (long)(pause % NS_PER_S) };
 
-		(void)nanosleep(&span, NULL);
-	}
+	(void)nanosleep(&span, NULL);
 }
 
 /* To the next exit, or to where it is decided that the segment has one. */
@@ -361,19 +362,21 @@ static result run_to_stop(struct replica *replica, const struct stop_point *stop
 
 static result run_segment(struct replica *replica)
 {
+	struct stopwatch *time = &replica_statistics_of(replica)->time;
 	const struct stop_point *stop = replica->stop;
-	uint64_t begin = clock_monotonic_ns();
-	uint64_t spent;
+	uint64_t begin;
 
 	replica->stop = NULL;
 	checked_word_store(&replica->own.control->closed, replica->machine.position);
+	rendezvous_open(replica);
 	TRY(machine_prepare(&replica->machine));
+	begin = stopwatch_enter(time, STAGE_GUEST);
 	if (replica->leads)
 		preempt_enter(replica, begin);
 	TRY(stop ? run_to_stop(replica, stop) : run_to_exit(replica));
-	spent = clock_monotonic_ns() - begin;
-	replica_statistics_of(replica)->guest_ns += spent;
-	dawdle(replica, spent);
+	if (replica->slow_factor > 1)
+		dawdle(replica, clock_monotonic_ns() - begin);
+	(void)stopwatch_enter(time, STAGE_EXIT);
 	return OK;
 }
 
@@ -396,6 +399,9 @@ static result handle_exit(struct replica *replica)
 	checked_word_store(&replica->own.control->reached, machine->position);
 	replica_statistics_of(replica)->exits[machine->exit.record.reason]++;
 	ballot_box_log_exit(&replica->box);
+	TRY(rendezvous_meet(replica));
+	if (replica->leave || replica->rejoined)
+		return OK;
 	if (machine_exit_is_timed(machine)) {
 		struct input input;
 
@@ -420,6 +426,7 @@ static result replica_live(struct replica *replica)
 		atomic_store(&replica->own.control->state, REPLICA_RUNNING);
 	}
 	while (!replica->leave) {
+		(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_TAPE);
 		replica->moved = false;
 		attend_beat(replica);
 		TRY(take_inputs(replica));
@@ -515,6 +522,9 @@ static result replica_start(struct replica *replica, int config_fd)
 	log_set_role(role);
 	log_set_verbose(replica->config.verbose != 0);
 	TRY(map_shared(replica));
+	/* A machine's first replicas are born when it is; their program is loaded since then. */
+	stopwatch_enter_at(&replica_statistics_of(replica)->time, STAGE_STARTUP,
+			   replica->config.joins ? clock_monotonic_ns() : replica->config.born_ns);
 	TRY(tombstone_erect(&replica->own.control->tombstone));
 	for (uint32_t i = 0; i < replica->config.faults; i++)
 		if (replica->config.fault[i].replica == replica->config.index && !replica->config.joins)
@@ -538,6 +548,8 @@ static void replica_destroy(struct replica *replica)
 	checkpoint_destroy(&replica->checkpoint);
 	if (replica->supervisor)
 		fd_unmap(replica->supervisor, sizeof(*replica->supervisor));
+	if (replica->own.control)
+		stopwatch_stop(&replica_statistics_of(replica)->time);
 	area_unmap(&replica->own);
 }
 

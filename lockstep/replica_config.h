@@ -31,6 +31,8 @@ struct replica_config {
 	uint32_t verbose;
 	uint32_t joins;         /* 1: it joins a machine that runs, instead of booting one */
 	uint32_t digests;       /* 1: ballots have digests even where there is nobody to compare them with */
+	uint64_t born_ns;       /* CLOCK_MONOTONIC ns at which the machine's first replicas were started */
+	uint32_t strict;        /* 1: a rendezvous at every exit */
 	uint32_t replays;       /* 1: it follows a recording, and nobody ever goes back: no checkpoints are kept */
 	uint32_t sandbox;       /* 1: it enters its sandbox once it is set up */
 	uint64_t scrub;         /* bytes/s of memory that nobody wrote to hash again, 0: none */

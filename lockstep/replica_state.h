@@ -75,6 +75,7 @@ struct replica {
 	bool output_urgent;      /* there is output that a device waits for, since the last vote */
 	uint64_t scrub_at;       /* the next page to scrub */
 	uint64_t scrub_since;    /* host time of the last scrub */
+	bool parted;             /* others' exits differed from its own (rendezvous.h): a vote is wanted */
 	bool moved;              /* the next exit is at hand already */
 	bool rejoined;           /* the machine stands elsewhere, at a vote point: begin there */
 	bool leave;

@@ -9,7 +9,8 @@ enum { SCRUB_PART = 32 };
 static uint64_t page_cost(struct replica *replica)
 {
 	const struct replica_statistics *statistics = replica_statistics_of(replica);
-	uint64_t cost = statistics->pages_hashed > 0 ? statistics->vote_ns / statistics->pages_hashed : 0;
+	uint64_t hashed = statistics->pages_hashed;
+	uint64_t cost = hashed > 0 ? stopwatch_votes(&statistics->time) / hashed : 0;
 
 	return cost > 100 ? cost : 100;
 }

@@ -54,6 +54,7 @@ struct source_view {
 	uint64_t output_pending;
 	bool output_urgent;      /* something outside waits for it, and so does the guest; not replicated */
 	bool must_wait;          /* the guest is halted and nothing wakes it yet */
+	bool parted;             /* replicas went different ways: a vote is wanted; not replicated */
 	bool ended;              /* the machine has ended: only a vote is left to do */
 	bool end_voted;          /* and that is done */
 	bool may_vote;           /* as far as is known before its last instruction is complete */
@@ -86,6 +87,7 @@ struct source_links {
 	struct area *peers; /* `replicas` of them; that of this replica is not mapped */
 	const struct supervisor_page *supervisor;
 	struct source_devices devices;
+	bool strict; /* the replicas meet at every exit (rendezvous.h) */
 	const uint32_t *attention_seen; /* what supervisor->attention was when this replica looked last */
 };
 

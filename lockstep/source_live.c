@@ -91,12 +91,12 @@ static void republish(const struct source_live *live, const struct source_view *
 
 static void wait_for_tape(struct source_live *live, const struct source_view *view)
 {
-	struct replica_statistics *statistics = &live->links.own->control->statistics;
-	uint64_t begin;
+	struct stopwatch *time = &live->links.own->control->statistics.time;
+	unsigned before = (unsigned)time->stage;
 
 	if (tape_unread(live) <= live->tape.ring.size / 2)
 		return;
-	begin = clock_monotonic_ns();
+	(void)stopwatch_enter(time, STAGE_WAIT_ROOM);
 	while (tape_unread(live) > live->tape.ring.size / 2 && !must_leave(live) && !source_attention(&live->links)) {
 		const _Atomic uint32_t *word = &live->links.supervisor->sequence;
 
@@ -105,7 +105,7 @@ static void wait_for_tape(struct source_live *live, const struct source_view *vi
 		wake_followers(live, view->position, true);
 		futex_wait(word, atomic_load(word), ROOM_LOOK_NS);
 	}
-	statistics->wait_ns += clock_monotonic_ns() - begin;
+	(void)stopwatch_enter(time, before);
 }
 
 static result live_time(struct source *source, const struct source_view *view, struct input *input)
@@ -156,6 +156,8 @@ static enum vote_cause vote_due(struct source_live *live, const struct source_vi
 		return 0;
 	if (pause_due(live, view))
 		return VOTE_CAUSE_PAUSE;
+	if (view->parted && !vote_at_hand(live))
+		return VOTE_CAUSE_REQUEST;
 	if (view->exits_unvoted >= CONTROL_EXITS_PER_VOTE || view->output_pending >= CONTROL_OUTPUT_PER_VOTE ||
 	    live->tape.at - live->voted_at >= CONTROL_TAPE_PER_VOTE ||
 	    view->inbox_taken - live->voted_inbox >= CONTROL_INBOX_PER_VOTE)
@@ -312,8 +314,9 @@ static bool take_inbox(struct source_live *live, const struct source_view *view,
  * say. */
 static void idle(struct source_live *live, const struct source_view *view, uint32_t sequence, bool still)
 {
-	struct replica_statistics *statistics = &live->links.own->control->statistics;
-	uint64_t begin = clock_monotonic_ns();
+	struct stopwatch *time = &live->links.own->control->statistics.time;
+	unsigned before = (unsigned)time->stage;
+	uint64_t begin = stopwatch_enter(time, STAGE_HALT);
 	uint64_t until = begin + IDLE_LOOK_NS;
 	uint64_t deadline = deadline_of(live, view);
 
@@ -331,7 +334,7 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 	wake_followers(live, view->position, true);
 	if (until > begin)
 		futex_wait(&live->links.supervisor->sequence, sequence, until - begin);
-	statistics->halt_ns += clock_monotonic_ns() - begin;
+	(void)stopwatch_enter(time, before);
 }
 
 /* What there is for a running guest, if there is something. */

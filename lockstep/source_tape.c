@@ -10,6 +10,9 @@
 /* A follower that has caught up sleeps until its leader is so many positions ahead, or for so long: waking it for
  * every exit would cost the leader a system call each. */
 #define WAKE_DISTANCE 64
+/* Where replicas meet at every exit, a follower needs to know of each: when its leader enters the next segment, or has
+ * read the time that the exit at hand asks for. */
+enum { WAKE_STRICT_NEXT = 1, WAKE_STRICT_TIME = 0 };
 #define CATCH_UP_NS (500 * NS_PER_US)
 /* While the leader does not move at all. */
 #define LOOK_NS (100 * NS_PER_MS)
@@ -40,26 +43,40 @@ static uint64_t tape_written(const struct source_tape *follower)
 	return checked_word_load(follower->tape.written, follower->tape.at);
 }
 
+/* Whether followers may enter a segment as soon as their leader does: all its inputs are known. */
+static bool opened(const struct source_tape *follower, uint64_t position)
+{
+	return position > 0 && checked_word_load(&follower->leader->control->closed, 0) == position;
+}
+
+/* Whether the leader has not gone on from `reached` and `written`. */
+static bool stands(struct source_tape *follower, uint64_t reached, uint64_t written)
+{
+	return leader_reached(follower) == reached && tape_written(follower) == written &&
+	       !(follower->links.strict && opened(follower, reached));
+}
+
 /* Sleeps until the leader has gone on from `reached` and `written`. */
 static void wait_for_leader(struct source_tape *follower, uint64_t reached, uint64_t written, uint64_t *patience)
 {
 	struct control *own = follower->links.own->control;
 	const struct control *leader = follower->leader->control;
+	struct stopwatch *time = &own->statistics.time;
 	uint32_t sequence = atomic_load(&leader->sequence);
-	uint64_t begin = clock_monotonic_ns();
+	unsigned before = (unsigned)time->stage;
 
+	(void)stopwatch_enter(time, STAGE_WAIT_LEADER);
 	control_beat(own);
 	/* Should a bit of it have flipped, the leader would wait for us. */
 	atomic_store_explicit(&own->tape_read, follower->tape.at, memory_order_release);
 	atomic_store(&own->wake_at, reached + follower->wake_distance);
 	atomic_store(&own->waiting, 1);
-	if (leader_reached(follower) == reached && tape_written(follower) == written &&
-	    !source_attention(&follower->links))
+	if (stands(follower, reached, written) && !source_attention(&follower->links))
 		futex_wait(&leader->sequence, sequence, *patience);
 	atomic_store(&own->waiting, 0);
-	own->statistics.wait_ns += clock_monotonic_ns() - begin;
+	(void)stopwatch_enter(time, before);
 	/* An idle guest costs next to nothing: each fruitless sleep doubles the next. */
-	if (leader_reached(follower) == reached && tape_written(follower) == written)
+	if (stands(follower, reached, written))
 		*patience = *patience * 2 < LOOK_NS ? *patience * 2 : LOOK_NS;
 }
 
@@ -127,6 +144,7 @@ static result tape_source_time(struct source *source, const struct source_view *
 	struct source_tape *follower = as_tape(source);
 	uint64_t patience = CATCH_UP_NS;
 
+	follower->wake_distance = follower->links.strict ? WAKE_STRICT_TIME : WAKE_DISTANCE;
 	for (;;) {
 		/* In this order: what the leader read at this position is on the tape before it reaches the next. */
 		uint64_t reached = leader_reached(follower);
@@ -266,9 +284,9 @@ static bool segment_open(struct source_tape *follower, const struct source_view 
 {
 	const struct supervisor_page *page = follower->links.supervisor;
 
-	return reached > view->position ||
+	return reached > view->position || (follower->links.strict && opened(follower, view->position)) ||
 	       (atomic_load_explicit(&page->probe, memory_order_acquire) == view->position && view->position > 0 &&
-		checked_word_load(&follower->leader->control->closed, 0) == view->position);
+		opened(follower, view->position));
 }
 
 /* The logs of what was not voted on are only so long; a leader that is well sees to a vote long before. */
@@ -287,6 +305,7 @@ static result tape_source_next(struct source *source, const struct source_view *
 	struct replica_statistics *statistics = &follower->links.own->control->statistics;
 	uint64_t patience = CATCH_UP_NS;
 
+	follower->wake_distance = follower->links.strict ? WAKE_STRICT_NEXT : WAKE_DISTANCE;
 	for (;;) {
 		/* In this order: an entry of this position is on the tape before the position is closed or left. */
 		uint64_t reached = leader_reached(follower);

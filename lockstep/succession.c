@@ -93,6 +93,11 @@ struct leadership succession_legacy(const struct supervisor *supervisor, const s
 		legacy.reached_end = reached;
 	else
 		legacy.reached_end += LEGACY_SLACK;
+	/* Where replicas meet at every exit, followers were inside the segment with their leader, and know all inputs
+	 * of it: all of them go to its end. */
+	if (supervisor->options->strict &&
+	    checked_word_load(&leader->area.control->closed, 0) == legacy.reached_end && legacy.reached_end > 0)
+		legacy.reached_end++;
 	return legacy;
 }
 

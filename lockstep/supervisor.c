@@ -131,11 +131,14 @@ static bool must_deliver(const struct supervisor *supervisor)
 static result supervise(struct supervisor *supervisor)
 {
 	enum { READY_MAX = 16 };
+	struct stopwatch *time = &supervisor->tally.time;
 	struct epoll_event events[READY_MAX];
 
 	while (!supervisor->over || must_deliver(supervisor)) {
 		bool ready = console_line_arrange(supervisor);
+		(void)stopwatch_enter(time, DUTY_SLEEP);
 		int count = epoll_wait(supervisor->epoll_fd, events, READY_MAX, ready ? 0 : -1);
+		(void)stopwatch_enter(time, DUTY_SERVE);
 
 		if (count < 0 && errno != EINTR)
 			return fail_errno(STATUS_FAILED, errno, "the supervisor cannot wait for events");
@@ -143,6 +146,7 @@ static result supervise(struct supervisor *supervisor)
 			TRY(take_event(supervisor, &events[i]));
 		if (ready)
 			TRY(console_line_keys(supervisor));
+		(void)stopwatch_enter(time, DUTY_JUDGE);
 		TRY(verdict_judge(supervisor));
 		/* After the votes: what a replica said before it died still counts. */
 		if (!supervisor->over)
@@ -150,6 +154,7 @@ static result supervise(struct supervisor *supervisor)
 		TRY(verdict_judge(supervisor));
 		if (!supervisor->over)
 			TRY(repair_continue(supervisor));
+		(void)stopwatch_enter(time, DUTY_SERVE);
 		serve_devices(supervisor);
 		if (supervisor->over)
 			TRY(console_flush(&supervisor->console));
@@ -205,6 +210,7 @@ static result make_config(struct supervisor *supervisor)
 		.kind = options->kind,
 		.verbose = options->verbose,
 		.scrub = options->scrub,
+		.strict = options->strict,
 		.digests = options->record != NULL,
 		.doorbell_fd = supervisor->doorbell_fd,
 		.kernel_fd = -1,
@@ -342,7 +348,8 @@ static result set_up(struct supervisor *supervisor)
 	TRY(check_statistics(supervisor->options->statistics));
 	TRY(record_open(&supervisor->record, supervisor->options->record, supervisor));
 	TRY(confine(supervisor));
-	supervisor->begin_ns = clock_monotonic_ns();
+	supervisor->begin_ns = stopwatch_enter(&supervisor->tally.time, DUTY_STARTUP);
+	supervisor->config.born_ns = supervisor->begin_ns;
 	steer_begin(supervisor);
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		TRY(start_member(supervisor, i));
@@ -393,6 +400,8 @@ static result write_statistics(struct supervisor *supervisor)
 {
 	if (!supervisor->options->statistics || supervisor->begin_ns == 0)
 		return OK;
+	stopwatch_stop(&supervisor->tally.time);
+	supervisor->tally.life_ns = clock_monotonic_ns() - supervisor->begin_ns;
 	request_count(supervisor);
 	return tally_write(&supervisor->tally, supervisor->members, supervisor->replicas, supervisor->leader,
 			   supervisor->options->statistics);
@@ -461,8 +470,10 @@ result supervisor_run(const struct machine_options *options)
 		r = supervise(supervisor);
 	if (supervisor->begin_ns)
 		supervisor->tally.wall_ns = clock_monotonic_ns() - supervisor->begin_ns;
+	(void)stopwatch_enter(&supervisor->tally.time, DUTY_COMPARE);
 	if (!failed(r))
 		r = ending_check_memory(supervisor);
+	(void)stopwatch_enter(&supervisor->tally.time, DUTY_END);
 	if (!failed(r))
 		r = ending_judge(supervisor);
 	else

@@ -161,6 +161,24 @@ json_t *tally_preemption(const struct replica_statistics *counted)
 	return object;
 }
 
+static json_t *stages_json(const struct stopwatch *time)
+{
+	json_t *object = json_object();
+
+	for (unsigned stage = 0; stage < STAGES; stage++)
+		put(object, stage_name((enum stage)stage), time->ns[stage]);
+	return object;
+}
+
+static json_t *duties_json(const struct stopwatch *time)
+{
+	json_t *object = json_object();
+
+	for (unsigned duty = 0; duty < DUTIES; duty++)
+		put(object, duty_name((enum duty)duty), time->ns[duty]);
+	return object;
+}
+
 static json_t *member_json(const struct member *member, const struct replica_statistics *counted, unsigned leader)
 {
 	json_t *object = json_object();
@@ -172,10 +190,14 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 		(void)json_object_set_new(object, "why", json_string(member->why));
 	put(object, "positions", checked_word_load(&member->area.control->reached, 0));
 	put(object, "cpu_ns", cpu_ns(&member->cpu_time));
-	put(object, "guest_ns", counted->guest_ns);
-	put(object, "vote_ns", counted->vote_ns);
-	put(object, "wait_ns", counted->wait_ns);
-	put(object, "halt_ns", counted->halt_ns);
+	put(object, "guest_ns", counted->time.ns[STAGE_GUEST]);
+	put(object, "vote_ns", stopwatch_votes(&counted->time));
+	put(object, "wait_ns", stopwatch_waits(&counted->time));
+	put(object, "halt_ns", counted->time.ns[STAGE_HALT]);
+	(void)json_object_set_new(object, "stages", stages_json(&counted->time));
+	(void)json_object_set_new(object, "rendezvous",
+				  json_pack("{s:I, s:I, s:I}", "meetings", (json_int_t)counted->meetings, "partings",
+					    (json_int_t)counted->partings, "absences", (json_int_t)counted->absences));
 	put(object, "pages_hashed", counted->pages_hashed);
 	put(object, "pages_scrubbed", counted->pages_scrubbed);
 	put(object, "pages_copied", counted->pages_copied);
@@ -190,8 +212,8 @@ static json_t *member_json(const struct member *member, const struct replica_sta
 
 json_t *tally_json(const struct tally *tally, const struct member *members, unsigned replicas, unsigned leader)
 {
-	struct replica_statistics sum = { .guest_ns = 0 };
-	struct replica_statistics first = { .guest_ns = 0 };
+	struct replica_statistics first = { .meetings = 0 };
+	uint64_t guest_ns = 0, vote_ns = 0, wait_ns = 0, pages_hashed = 0;
 	json_t *list = json_array();
 	json_t *object = json_object();
 	json_t *time = json_object();
@@ -202,26 +224,28 @@ json_t *tally_json(const struct tally *tally, const struct member *members, unsi
 
 		if (i == leader)
 			first = counted;
-		sum.guest_ns += counted.guest_ns;
-		sum.vote_ns += counted.vote_ns;
-		sum.wait_ns += counted.wait_ns;
-		sum.pages_hashed += counted.pages_hashed;
+		guest_ns += counted.time.ns[STAGE_GUEST];
+		vote_ns += stopwatch_votes(&counted.time);
+		wait_ns += stopwatch_waits(&counted.time);
+		pages_hashed += counted.pages_hashed;
 		(void)json_array_append_new(list, member_json(&members[i], &counted, leader));
 	}
 	put(object, "positions", tally->positions);
 	put(object, "replicas", replicas);
 	put(object, "wall_ns", tally->wall_ns);
+	put(object, "life_ns", tally->life_ns);
 	put(object, "console_bytes", tally->console_bytes);
-	put(object, "pages_hashed", sum.pages_hashed);
+	put(object, "pages_hashed", pages_hashed);
 	put(object, "backlog_max", first.backlog_max);
 	(void)json_object_set_new(object, "end", json_string(tally->end));
 	(void)json_object_set_new(object, "votes", votes_json(tally));
 	(void)json_object_set_new(object, "exits", exits_json(&first));
 	(void)json_object_set_new(object, "tape", tape_json(&first));
-	put(time, "guest_ns", sum.guest_ns);
-	put(time, "vote_ns", sum.vote_ns);
-	put(time, "wait_ns", sum.wait_ns);
+	put(time, "guest_ns", guest_ns);
+	put(time, "vote_ns", vote_ns);
+	put(time, "wait_ns", wait_ns);
 	(void)json_object_set_new(object, "time", time);
+	(void)json_object_set_new(object, "supervisor", duties_json(&tally->time));
 	(void)json_object_set_new(object, "commit_latency", latency_json(tally->latency));
 	put(check, "pages", tally->ram_pages);
 	put(check, "differing", tally->ram_differing);

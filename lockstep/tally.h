@@ -25,6 +25,8 @@ struct tally {
 	uint64_t resets;        /* of the machine, by its guest or by somebody who asked for it */
 	uint64_t positions;     /* at the last vote */
 	uint64_t wall_ns;
+	uint64_t life_ns;       /* until the replicas' processes were gone, too */
+	struct stopwatch time;  /* the supervisor's, by enum duty */
 	uint64_t console_bytes;
 	uint64_t ram_pages;     /* compared at the end */
 	uint64_t ram_differing;

@@ -280,7 +280,9 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 							       reference_in(supervisor, majority);
 	const struct vote_record *record = &supervisor->records[from];
 
+	(void)stopwatch_enter(&supervisor->tally.time, DUTY_COMMIT);
 	TRY(release_output(supervisor, majority, from));
+	(void)stopwatch_enter(&supervisor->tally.time, DUTY_JUDGE);
 	record_vote(supervisor, record);
 	supervisor->verdicts++;
 	supervisor->agreed = record->ballot;

@@ -41,6 +41,7 @@ enum option_id {
 	OPTION_PREEMPT_GRACE,
 	OPTION_PREEMPT_BUDGET,
 	OPTION_MAX_SEGMENT,
+	OPTION_SYNC,
 	OPTION_CONSOLE,
 	OPTION_DISK,
 	OPTION_NET,
@@ -75,6 +76,7 @@ static const struct option long_options[] = {
 	{ "preempt-grace", required_argument, NULL, OPTION_PREEMPT_GRACE },
 	{ "preempt-budget", required_argument, NULL, OPTION_PREEMPT_BUDGET },
 	{ "max-segment", required_argument, NULL, OPTION_MAX_SEGMENT },
+	{ "sync", required_argument, NULL, OPTION_SYNC },
 	{ "console", required_argument, NULL, OPTION_CONSOLE },
 	{ "disk", required_argument, NULL, OPTION_DISK },
 	{ "net", required_argument, NULL, OPTION_NET },
@@ -113,6 +115,8 @@ const char *options_help(void)
 	       "                           something for it: 100us to 10s, or none (default: none)\n"
 	       "  --preempt-budget PERCENT of the time that preemptions may take, 0.1 to 100 (default: 5)\n"
 	       "  --max-segment TIME       code that never exits is preempted for a vote, 1ms to 60s (default: 2s)\n"
+	       "  --sync votes|strict      strict: replicas wait for one another at every exit and compare it;\n"
+	       "                           slow, to compare with; without preemption (default: votes)\n"
 	       "  --scrub RATE             memory that nobody writes is hashed again at this rate, to find what rots:\n"
 	       "                           64M/s, or none (default: 64M/s)\n"
 	       "  --pin auto|none|LIST     replicas have their own cores if there are enough of them; never; or those\n"
@@ -340,6 +344,11 @@ static result take_option(struct options_reader *reader, int id, const char *val
 		return parse_budget(value, &options->preempt_budget);
 	case OPTION_MAX_SEGMENT:
 		return parse_range("--max-segment", value, SEGMENT_MAX_MIN, SEGMENT_MAX_MAX, &options->segment_max);
+	case OPTION_SYNC:
+		options->strict = strcmp(value, "strict") == 0;
+		return options->strict || strcmp(value, "votes") == 0 ?
+			       OK :
+			       fail(STATUS_USAGE, "--sync %s: give votes or strict", value);
 	case OPTION_SCRUB:
 		return parse_scrub(value, &options->scrub);
 	case OPTION_PIN:
@@ -406,6 +415,9 @@ result options_end(struct options_reader *reader)
 		return fail(STATUS_USAGE, "nothing to run: give --kernel FILE or --payload FILE");
 	if (options->kind == BOOT_PAYLOAD && options->initrd)
 		return fail(STATUS_USAGE, "--initrd: a payload takes no initrd");
+	if (options->strict && options->preempt_grace != 0)
+		return fail(STATUS_USAGE, "--sync strict: replicas that meet at every exit cannot be preempted between "
+					  "exits; leave out --preempt-grace");
 	if (!options->command_line)
 		options->command_line = options->kind == BOOT_LINUX ? DEFAULT_COMMAND_LINE : "";
 	for (unsigned i = 0; i < reader->faults; i++)

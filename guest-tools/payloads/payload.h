@@ -21,6 +21,7 @@
  *   step=N    about so many microseconds of work between two exits of the working phases (default 200); 0: no
  *             exits but those that the work itself is made of. Does not change the result
  *   bytes=N   `output`: length of its text; `disk`: what it writes and reads (default 1048576)
+ *   rate=N    `dirty`: pages that it writes in a second of its work (default 1000); no other payload takes it
  * The first line of output is the name with the arguments as understood, the last "checksum " and 16 hex digits.
  */
 #ifndef TERCET_PAYLOADS_PAYLOAD_H
@@ -50,6 +51,7 @@ struct payload {
 	uint64_t seed;
 	uint64_t step;       /* microseconds */
 	uint64_t bytes;
+	uint64_t rate;
 	uint8_t *memory;     /* free memory, aligned to 16 bytes at least */
 	size_t memory_size;  /* its bytes: the size of RAM less 4 MiB, wherever it lies */
 	uint64_t random;     /* state of payload_random */

@@ -106,7 +106,8 @@ static bool parse_arguments(struct payload *payload, const char *arguments)
 		else if (!take_argument(&arguments, "scale", 1000000, &payload->scale, &ok) &&
 			 !take_argument(&arguments, "seed", UINT64_MAX, &payload->seed, &ok) &&
 			 !take_argument(&arguments, "step", 1000000000, &payload->step, &ok) &&
-			 !take_argument(&arguments, "bytes", UINT64_MAX, &payload->bytes, &ok))
+			 !take_argument(&arguments, "bytes", UINT64_MAX, &payload->bytes, &ok) &&
+			 !take_argument(&arguments, "rate", 100000000, &payload->rate, &ok))
 			ok = false;
 	}
 	return ok;
@@ -119,6 +120,7 @@ uint32_t payload_run(const char *arguments, uint8_t *memory, size_t memory_size)
 		.seed = 1,
 		.step = 200,
 		.bytes = 1 << 20,
+		.rate = 1000,
 		.memory = memory,
 		.memory_size = memory_size,
 	};

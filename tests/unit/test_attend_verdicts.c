@@ -143,7 +143,7 @@ START_TEST(followers_wait)
 	stand_at(follower, 10, 1);
 	must_wait_for(judge, attend_verdict, follower);
 	ck_assert_uint_gt(atomic_load(&follower->own.control->beats), beats);
-	ck_assert_uint_gt(follower->own.control->statistics.wait_ns, 0);
+	ck_assert_uint_gt(follower->own.control->statistics.time.ns[STAGE_WAIT_VERDICT], 0);
 	/* Its verdict is there. */
 	must_succeed(attend_verdict(follower));
 	stand_at(follower, 11, 3);

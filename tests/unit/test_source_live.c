@@ -333,7 +333,7 @@ START_TEST(halted_guest_is_woken)
 
 	ck_assert_uint_ge(took, 29 * NS_PER_MS);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ck_assert_uint_gt(replicas.own[0].control->statistics.halt_ns, 0);
+	ck_assert_uint_gt(replicas.own[0].control->statistics.time.ns[STAGE_HALT], 0);
 }
 END_TEST
 
@@ -462,13 +462,13 @@ START_TEST(waits_for_readers)
 		(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
 	live.voted_at = live.tape.at;
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
-	ck_assert_uint_eq(replicas.own[0].control->statistics.wait_ns, 0);
+	ck_assert_uint_eq(replicas.own[0].control->statistics.time.ns[STAGE_WAIT_ROOM], 0);
 	(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
 	(void)tape_write(&live.tape, TAPE_CONSOLE, 1, bytes, sizeof(bytes));
 	ck_assert_int_eq(pthread_create(&thread, NULL, wake_later, &waker), 0);
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ck_assert_uint_ge(replicas.own[0].control->statistics.wait_ns, 20 * NS_PER_MS);
+	ck_assert_uint_ge(replicas.own[0].control->statistics.time.ns[STAGE_WAIT_ROOM], 20 * NS_PER_MS);
 	/* A dead follower reads nothing, and holds nobody up. */
 	while (live.tape.at - atomic_load(&replicas.own[1].control->tape_read) <
 	       CONTROL_TAPE_SIZE / 2 + 80)

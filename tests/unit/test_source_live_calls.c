@@ -160,7 +160,7 @@ START_TEST(calls_end_the_wait_for_room)
 
 	fill_tape();
 	ck_assert_int_eq(next_while(call, &view).kind, INPUT_ATTENTION);
-	ck_assert_uint_gt(replicas.own[0].control->statistics.wait_ns, 0);
+	ck_assert_uint_gt(replicas.own[0].control->statistics.time.ns[STAGE_WAIT_ROOM], 0);
 }
 END_TEST
 
@@ -228,7 +228,7 @@ START_TEST(alone)
 	start(1);
 	fill_tape();
 	ck_assert_int_eq(next(&view).kind, INPUT_CLOSED);
-	ck_assert_uint_eq(replicas.own[0].control->statistics.wait_ns, 0);
+	ck_assert_uint_eq(replicas.own[0].control->statistics.time.ns[STAGE_WAIT_ROOM], 0);
 }
 END_TEST
 

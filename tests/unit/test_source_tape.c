@@ -168,7 +168,7 @@ START_TEST(licence)
 
 	reach(5);
 	ck_assert_int_eq(next_after(reach_6, &view).kind, INPUT_CLOSED);
-	ck_assert_uint_gt(replicas.own[2].control->statistics.wait_ns, 30 * NS_PER_MS);
+	ck_assert_uint_gt(replicas.own[2].control->statistics.time.ns[STAGE_WAIT_LEADER], 30 * NS_PER_MS);
 	ck_assert_uint_eq(atomic_load(&replicas.own[2].control->waiting), 0);
 }
 END_TEST
