@@ -86,9 +86,9 @@ soak:
 	guest-tools/setup --run
 	tests/lab/soak $(MINUTES)
 
-.PHONY: bench
-bench: all
-	bench/engine
+.PHONY: bench bench-full
+bench bench-full: all
+	bench/run $(if $(filter bench-full,$@),--full)
 
 .PHONY: help
 help:
@@ -98,7 +98,8 @@ help:
 	@echo "make check-long   likewise, with the tests that take an hour or more"
 	@echo "make check-unit   unit tests alone"
 	@echo "make soak         Linux under load with preemption, in the lab, for MINUTES=N (30)"
-	@echo "make bench        what two and three replicas cost on this host, with payload guests"
+	@echo "make bench        what replication costs here, in less than 10 minutes; in the lab where there is no KVM"
+	@echo "make bench-full   likewise, in hours: longer runs, more of them, more replicas and memory"
 	@echo "make install      installs into prefix=/usr/local, below DESTDIR= if it is given; make uninstall takes it back"
 	@echo "make deb          a Debian package in $(BUILD)/deb/"
 	@echo "make setup        installs what building, running and testing need"

@@ -1,0 +1,119 @@
+"""The suites of bench/run: which runs each is made of. A run is a cell; cells of a group are compared with its base."""
+from dataclasses import dataclass, field
+
+MIB = 1 << 20
+# A register of the processor that no payload touches: a bit that flips there stays until a vote sees it.
+FLIP = "reg:lstar:30"
+# Pages per second; 25,600 are 100 MiB/s.
+RATES = (0, 1000, 5000, 25600, 100000, 400000)
+INTERVALS = ("1ms", "10ms", "100ms")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kind of run: what it is called, what it is compared with, and its command without the program."""
+    suite: str
+    group: str
+    variant: str
+    program: str = "tercet"  # or bare
+    payload: str = ""
+    arguments: str = ""
+    memory: int = 64  # MiB
+    replicas: int = 1
+    machines: int = 1
+    options: tuple = ()
+    x: float = 0.0       # where it stands in a plot
+    base: bool = False   # others of the group are compared with it
+
+    def key(self):
+        return f"{self.suite}/{self.group}/{self.variant}"
+
+    def command(self, programs, folder):
+        payload = f"{programs['payloads']}/{self.payload}"
+        if self.program == "bare":
+            return [programs["bare"], payload, self.arguments, str(self.memory)]
+        return [programs["tercet"], "run", "--payload", payload, "--append", self.arguments, "--memory",
+                f"{self.memory}M", "--replicas", str(self.replicas), "--console", f"file:{folder}/console",
+                "--stats", f"{folder}/stats", "--reports", folder, "--monitor", "none", *self.options]
+
+
+@dataclass
+class Size:
+    """How long runs are: a part of the payloads' usual scales, and whether this is the quick selection."""
+    percent: float
+    quick: bool
+    lab: bool = False
+    numbers: tuple = field(default=(2, 3))
+
+    def scale(self, usual):
+        return max(1, round(usual * self.percent / 100))
+
+    def votes(self):
+        # An emulated processor takes a hundred times as long for a vote.
+        return ("--vote-interval", "500ms", "--watchdog", "30s") if self.lab else ()
+
+
+def replicated(size, suite, group, payload, arguments, extra=(), bare=True, memory=64, **more):
+    """One replica, a bare KVM program, and several replicas of the same guest."""
+    shared = {"payload": payload, "arguments": arguments, "memory": memory, **more}
+    options = (*size.votes(), *extra)
+    yield Cell(suite, group, "1", options=options, base=True, **shared)
+    if bare:
+        yield Cell(suite, group, "bare", program="bare", **shared)
+    for number in size.numbers:
+        yield Cell(suite, group, str(number), replicas=number, options=options, **shared)
+
+
+def compute(size):
+    for payload, usual in (("compute", 50), ("mixed", 25)) if size.quick else \
+            (("compute", 100), ("mixed", 60), ("memory", 60), ("tight", 300)):
+        yield from replicated(size, "compute", payload, payload, f"scale={size.scale(usual)}")
+        if not size.lab:
+            for number in size.numbers:
+                yield Cell("compute", payload, f"{number} apart", machines=number, payload=payload,
+                           arguments=f"scale={size.scale(usual)}")
+
+
+def exits(size):
+    arguments = f"scale={size.scale(8 if size.quick else 40)}"
+    yield from replicated(size, "exits", "storm", "exits", arguments)
+    for number in size.numbers:
+        yield Cell("exits", "storm", f"{number} strict", payload="exits", arguments=arguments, replicas=number,
+                   options=("--sync", "strict", *size.votes()))
+
+
+def memory(size):
+    rates = RATES[::2] if size.quick else RATES
+    for interval in INTERVALS[1:] if size.quick else INTERVALS:
+        if size.lab:
+            interval = {"1ms": "50ms", "10ms": "500ms", "100ms": "5s"}[interval]
+        for rate in rates:
+            arguments = f"scale={size.scale(20 if size.quick else 100)} rate={rate} bytes={32 * MIB}"
+            shared = {"payload": "dirty", "arguments": arguments, "x": rate * 4096 / 1e6,
+                      "options": ("--vote-interval", interval, *size.votes()[2:])}
+            yield Cell("memory", f"{interval}, {rate} pages/s", "1", base=True, **shared)
+            for number in size.numbers[:1] if size.quick else size.numbers:
+                yield Cell("memory", f"{interval}, {rate} pages/s", str(number), replicas=number, **shared)
+
+
+def detection(size):
+    """Each run has faults in followers and in the leader, far enough from each other for repairs to end."""
+    usual = size.scale(20)
+    step = usual * 2000 // 9
+    for interval in ("500ms",) if size.lab else ("10ms", "100ms"):
+        faults = []
+        for i in range(1, 2 if size.lab else 7):
+            faults += ["--inject", f"{i % 3}:{FLIP}@{i * step}"]
+        yield Cell("detection", interval, "3", payload="exits", arguments=f"scale={usual}", replicas=3,
+                   options=("--vote-interval", interval, "--core-faults", "0", *size.votes()[2:], *faults))
+
+
+def scale(size):
+    numbers = (1, 3) if size.quick else (1, 2, 3, 5)
+    for mib in (64, 256) if size.lab else (64, 1024) if size.quick else (64, 256, 1024, 4096, 8192):
+        for number in numbers:
+            yield Cell("scale", f"{mib} MiB", str(number), payload="compute", arguments=f"scale={size.scale(10)}",
+                       memory=mib, replicas=number, options=size.votes(), x=mib, base=number == 1)
+
+
+SUITES = {"compute": compute, "exits": exits, "memory": memory, "detection": detection, "scale": scale}
