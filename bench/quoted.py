@@ -15,7 +15,7 @@ QUOTED = [
     ("virtual lockstep", "replicated virtual machines, meeting in the hypervisor", "about 14 % (mean)",
      "C. M. Jeffery and R. J. O. Figueiredo, A flexible approach to improving system reliability with virtual "
      "lockstep, IEEE TDSC 9 (2012), abstract"),
-    ("VMware FT", "a virtual machine and a backup on another host, which replays; no comparison of states",
+    ("VMware FT", "a virtual machine and a backup on another host, which replays",
      "typically less than 10 %", "D. J. Scales, M. Nelson and G. Venkitachalam, The design and evaluation of a "
      "practical system for fault-tolerant virtual machines, VMware 2010, abstract"),
 ]

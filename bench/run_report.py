@@ -119,6 +119,23 @@ def detection(data, cells):
         yield f"| {cell['group']} | {len(values)} | " + " | ".join(shown) + " |"
 
 
+def idle(cells):
+    """CPU time of a longer sleep less that of a shorter one, for each second between, in per cent of a core."""
+    yield "| replicas | per cent of a core |"
+    yield "| --- | --- |"
+    for variant in dict.fromkeys(cell["variant"] for cell in cells):
+        short, long = sorted((cell for cell in cells if cell["variant"] == variant), key=lambda cell: cell["x"])
+        if not short["rows"] or not long["rows"]:
+            continue
+        seconds = long["x"] - short["x"]
+
+        def share(a, b, seconds=seconds):
+            return 100 * (statistics.median(a) - statistics.median(b)) / seconds
+        low, high = lib.interval_of(share, column(long, "cpu"), column(short, "cpu"))
+        middle_share = share(column(long, "cpu"), column(short, "cpu"))
+        yield f"| {variant} | {middle_share:.2f} ({low:.2f} to {high:.2f}) |"
+
+
 def text_of(data):
     facts, cells = data["facts"], data["cells"]
     lines = ["# What replication costs", ""]
@@ -133,6 +150,9 @@ def text_of(data):
         lines += [f"## {suite}", "", f"{rounds} rounds after one to warm up.", ""]
         if suite == "detection":
             lines += [*detection(data, chosen), ""]
+            continue
+        if suite == "idle":
+            lines += [*idle(chosen), ""]
             continue
         lines += [*compared(data, chosen), "", "Where it goes, per cent of a replica's life:", "", *shares(chosen), ""]
         if not data["lab"] and suite in ("compute", "exits"):

@@ -6,6 +6,7 @@ MIB = 1 << 20
 FLIP = "reg:lstar:30"
 # Pages per second; 25,600 are 100 MiB/s.
 RATES = (0, 1000, 5000, 25600, 100000, 400000)
+IDLE_SECONDS = (2, 22)
 INTERVALS = ("1ms", "10ms", "100ms")
 
 
@@ -15,7 +16,7 @@ class Cell:
     suite: str
     group: str
     variant: str
-    program: str = "tercet"  # or bare
+    program: str = "tercet"  # tercet or bare with a payload; linux (in tercet) or qemu with Debian's kernel
     payload: str = ""
     arguments: str = ""
     memory: int = 64  # MiB
@@ -25,6 +26,14 @@ class Cell:
     x: float = 0.0       # where it stands in a plot
     base: bool = False   # others of the group are compared with it
 
+    def prints_alike(self):
+        """Whether all runs of the group print the same: a Linux guest's lines have times in them."""
+        return self.program in ("tercet", "bare")
+
+    def console(self):
+        """The file in a run's folder that has the guest's console."""
+        return "console" if self.program in ("tercet", "linux") else "out"
+
     def key(self):
         return f"{self.suite}/{self.group}/{self.variant}"
 
@@ -32,7 +41,13 @@ class Cell:
         payload = f"{programs['payloads']}/{self.payload}"
         if self.program == "bare":
             return [programs["bare"], payload, self.arguments, str(self.memory)]
-        return [programs["tercet"], "run", "--payload", payload, "--append", self.arguments, "--memory",
+        if self.program == "qemu":
+            return ["qemu-system-x86_64", "-accel", programs["accel"], "-cpu", "max", "-m", f"{self.memory}M",
+                    "-nographic", "-no-reboot", "-kernel", programs["kernel"], "-initrd", programs["initrd"],
+                    "-append", self.arguments]
+        guest = ["--payload", payload] if self.program == "tercet" else \
+            ["--kernel", programs["kernel"], "--initrd", programs["initrd"]]
+        return [programs["tercet"], "run", *guest, "--append", self.arguments, "--memory",
                 f"{self.memory}M", "--replicas", str(self.replicas), "--console", f"file:{folder}/console",
                 "--stats", f"{folder}/stats", "--reports", folder, "--monitor", "none", *self.options]
 
@@ -116,4 +131,26 @@ def scale(size):
                        memory=mib, replicas=number, options=size.votes(), x=mib, base=number == 1)
 
 
+def linux(size, suite, group, seconds, **more):
+    """Debian's kernel, an initramfs, a sleep of so many seconds, and power-off."""
+    shared = {"arguments": f"console=ttyS0 quiet tercet.script=idle tercet.seconds={seconds}", "memory": 256, **more}
+    yield Cell(suite, group, "1", program="linux", options=size.votes(), base=True, **shared)
+    for number in size.numbers:
+        yield Cell(suite, group, str(number), program="linux", replicas=number, options=size.votes(), **shared)
+
+
+def boot(size):
+    yield from linux(size, "boot", "Debian's kernel", 0)
+    yield Cell("boot", "Debian's kernel", "QEMU", program="qemu", memory=256,
+               arguments="console=ttyS0 quiet tercet.script=idle tercet.seconds=0")
+
+
+def idle(size):
+    """A short sleep and a long one: what the difference costs is what an idle guest costs."""
+    for seconds in IDLE_SECONDS:
+        yield from linux(size, "idle", f"{seconds} s", seconds, x=seconds)
+
+
 SUITES = {"compute": compute, "exits": exits, "memory": memory, "detection": detection, "scale": scale}
+# Where Linux guests run.
+LINUX_SUITES = {"boot": boot, "idle": idle}

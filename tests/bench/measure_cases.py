@@ -94,13 +94,13 @@ def cells():
     """Every suite: each group has just one base, keys are unique, bare runs print what tercet's do."""
     for quick in (True, False):
         for lab in (True, False):
-            for name, suite in suites.SUITES.items():
+            for name, suite in (suites.SUITES | suites.LINUX_SUITES).items():
                 found = list(suite(suites.Size(percent=2, quick=quick, lab=lab, numbers=(3,) if lab else (2, 3))))
                 must(f"{name}: keys", len({cell.key() for cell in found}) == len(found) > 0)
                 for group in {cell.group for cell in found} if name != "detection" else ():
                     must(f"{name}/{group}: bases", sum(c.base for c in found if c.group == group) == 1)
                 must(f"{name}: options", all(word for cell in found for word in cell.command(
-                    {"tercet": "t", "bare": "b", "payloads": "p"}, "/f")))
+                    {"tercet": "t", "bare": "b", "payloads": "p", "kernel": "k", "initrd": "i", "accel": "tcg"}, "/f")))
     fault = [c for c in suites.detection(suites.Size(100, True)) if c.group == "10ms"][0]
     must("faults hit all replicas", {word[0] for word in fault.options if "@" in word} == {"0", "1", "2"})
 
@@ -119,5 +119,12 @@ def report():
     must(f"wall: {lines}", "| g | 3 | 9.000 | 4.500 (4.500 to 4.500) | 1.50 | 3.000 (3.000 to 3.000) |" in lines)
 
 
-CASES = {function.__name__: function for function in (published, ties, bootstrap, prediction, cells, report)}
+def idle():
+    cells = [{"suite": "idle", "group": f"{x} s", "variant": "3", "x": x,
+              "rows": [{"cpu": 1 + 0.01 * x, "wall": 1, "others": 0}] * 3} for x in (2, 22)]
+    lines = list(run_report.idle(cells))
+    must(f"one per cent: {lines}", lines[-1] == "| 3 | 1.00 (1.00 to 1.00) |")
+
+
+CASES = {function.__name__: function for function in (published, ties, bootstrap, prediction, cells, report, idle)}
 CASES[sys.argv[1]]()

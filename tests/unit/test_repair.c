@@ -275,6 +275,23 @@ START_TEST(leader_lost)
 }
 END_TEST
 
+/* Where replicas meet at every exit, followers may be inside the segment that the leader died in, or out of it: all of
+ * them go to its end. Not into one whose inputs the leader had not all written down. */
+START_TEST(leader_lost_inside_a_segment)
+{
+	const bool strict = _i != 1, closed = _i != 2;
+
+	supervised.options.strict = strict;
+	supervised_stand(&supervised, 0, 120, 960);
+	supervised_stand(&supervised, 1, 120, 960);
+	supervised_stand(&supervised, 2, 120, 960);
+	checked_word_store(&supervised.own[0].control->closed, closed ? 120 : 119);
+	must_succeed(repair_lose(supervisor, &supervisor->members[0], "died", "killed"));
+	supervised_must_be_led(&supervised, 1, 1, LEADERSHIP_AT_TAPE_END);
+	ck_assert_uint_eq(supervised_leadership(&supervised).reached_end, strict && closed ? 121 : 120);
+}
+END_TEST
+
 /* The dead leader's tape is still read: its memories stay until everybody has left. */
 START_TEST(respawned_when_all_have_left)
 {
@@ -526,6 +543,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(three, differently_misled, 0, (int)ARRAY_SIZE(places));
 	tcase_add_test(three, follower_lost);
 	tcase_add_loop_test(three, leader_lost, 0, 2);
+	tcase_add_loop_test(three, leader_lost_inside_a_segment, 0, 3);
 	tcase_add_test(three, respawned_when_all_have_left);
 	tcase_add_test(three, all_lost);
 	tcase_add_test(three, only_one_lost);
