@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/futex.h"
 #include "lockstep/control.h"
 #include "lockstep/inject_targets.h"
 
@@ -391,4 +393,15 @@ result inject_commit(const struct inject_fault *fault, struct inject_context *co
 	TRY(inject_check(fault));
 	inject_describe(fault, text, sizeof(text));
 	return in_context(targets[fault->target].commit(fault, context), "inject %s", text);
+}
+
+void inject_dawdle(uint64_t slow_factor, uint64_t begin)
+{
+	if (slow_factor > 1) {
+		uint64_t pause = (clock_monotonic_ns() - begin) * (slow_factor - 1);
+		const struct timespec span = { .tv_sec = (time_t)(pause / NS_PER_S),
+					       .tv_nsec = (long)(pause % NS_PER_S) };
+
+		(void)nanosleep(&span, NULL);
+	}
 }

@@ -67,4 +67,7 @@ json_t *inject_targets_json(void);
 /* The table for people: a line for each target, "  SYNTAX  what it does". */
 const char *inject_help(void);
 
+/* Sleeps so that what began at host time `begin` takes so many times as long as it took; nothing for 0 and 1. */
+void inject_dawdle(uint64_t slow_factor, uint64_t begin);
+
 #endif

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -133,7 +132,6 @@ static result vote(struct replica *replica, enum vote_cause cause)
 }
 
 /* --- one position --- */
-
 
 static struct source_view view_of(const struct replica *replica)
 {
@@ -285,15 +283,6 @@ static result take_inputs(struct replica *replica)
 	return OK;
 }
 
-/* Slow on purpose. */
-static void dawdle(const struct replica *replica, uint64_t segment_ns)
-{
-	uint64_t pause = segment_ns * (replica->slow_factor - 1);
-	const struct timespec span = { .tv_sec = (time_t)(pause / NS_PER_S), .tv_nsec = (long)(pause % NS_PER_S) };
-
-	(void)nanosleep(&span, NULL);
-}
-
 /* To the next exit, or to where it is decided that the segment has one. */
 static result run_to_exit(struct replica *replica)
 {
@@ -374,8 +363,7 @@ static result run_segment(struct replica *replica)
 	if (replica->leads)
 		preempt_enter(replica, begin);
 	TRY(stop ? run_to_stop(replica, stop) : run_to_exit(replica));
-	if (replica->slow_factor > 1)
-		dawdle(replica, clock_monotonic_ns() - begin);
+	inject_dawdle(replica->slow_factor, begin);
 	(void)stopwatch_enter(time, STAGE_EXIT);
 	return OK;
 }
