@@ -11,7 +11,7 @@ docdir ?= $(datarootdir)/doc/tercet
 # Not of GNU's: where systemd, bash-completion and libvirt's AppArmor profile look.
 unitdir ?= $(prefix)/lib/systemd/system
 completiondir ?= $(datarootdir)/bash-completion/completions
-apparmordir ?= $(sysconfdir)/apparmor.d/abstractions/libvirt-qemu.d
+apparmordir ?= $(sysconfdir)/apparmor.d/abstractions
 
 INSTALL ?= install
 INSTALL_PROGRAM ?= $(INSTALL)
