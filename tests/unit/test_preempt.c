@@ -364,12 +364,14 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("preempt");
+
+	if (!guest_machine_available("preemption"))
+		return fixture_run(suite);
+
 	TCase *endless = tcase_create("endless");
 	TCase *finite = tcase_create("finite");
 	TCase *dense = tcase_create("dense");
 
-	if (!guest_machine_available("preemption"))
-		return 0;
 	tcase_add_checked_fixture(endless, setup, teardown);
 	tcase_add_test(endless, found);
 	tcase_add_test(endless, lost);
