@@ -4,6 +4,8 @@
 
 /* So much can be saved up, as a time to which the share applies. */
 #define CREDIT_TIME_NS NS_PER_S
+/* Nothing is dearer. */
+#define PRICE_MOST 1000000u
 
 void budget_begin(struct budget *budget, uint64_t now)
 {
@@ -23,4 +25,17 @@ bool budget_affords(struct budget *budget, uint64_t cost, uint32_t share, uint64
 	if (budget->credit > most)
 		budget->credit = most;
 	return budget->credit > 0;
+}
+
+uint32_t budget_price(uint32_t price, uint64_t cost, uint64_t way)
+{
+	uint64_t last = way >= 1000 ? cost / (way / 1000) : cost;
+
+	last = last < PRICE_MOST ? last : PRICE_MOST;
+	return (uint32_t)(price == 0 ? last : (3 * (uint64_t)price + last) / 4);
+}
+
+bool budget_covers(uint32_t share, uint32_t price)
+{
+	return (uint64_t)price * 1000 <= (uint64_t)share * (1000 + (uint64_t)price);
 }

@@ -20,4 +20,12 @@ void budget_begin(struct budget *budget, uint64_t now);
 /* Whether more may be spent at `now`: `cost` ns were spent so far, and `share` thousandths of the time are given. */
 bool budget_affords(struct budget *budget, uint64_t cost, uint32_t share, uint64_t now);
 
+/* What something costs, in thousandths of what it is measured by, when it was `price` so far (0: not known) and `cost`
+ * for the last `way`: one time does not tell everything. */
+uint32_t budget_price(uint32_t price, uint64_t cost, uint64_t way);
+
+/* Whether ways at this price, each of which is paid for before the next one begins, cost no more than `share`
+ * thousandths of the time. */
+bool budget_covers(uint32_t share, uint32_t price);
+
 #endif

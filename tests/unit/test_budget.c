@@ -53,6 +53,32 @@ START_TEST(nothing_at_all)
 }
 END_TEST
 
+/* The first one counts whole, the next ones little by little; nothing overflows. */
+START_TEST(prices)
+{
+	uint32_t price = budget_price(0, 30 * NS_PER_MS, 10 * NS_PER_MS);
+
+	ck_assert_uint_eq(price, 3000);
+	price = budget_price(price, 0, 10 * NS_PER_MS);
+	ck_assert_uint_eq(price, 2250);
+	ck_assert_uint_eq(budget_price(price, 2250, 1000), 2250);
+	ck_assert_uint_eq(budget_price(0, UINT64_MAX, 1), 1000000);
+	ck_assert_uint_eq(budget_price(1000000, UINT64_MAX, 0), 1000000);
+}
+END_TEST
+
+/* At three ways' cost a machine that waits spends three quarters of its time on it. */
+START_TEST(what_a_share_covers)
+{
+	ck_assert(budget_covers(750, 3000));
+	ck_assert(!budget_covers(749, 3000));
+	ck_assert(budget_covers(50, 52));
+	ck_assert(!budget_covers(50, 53));
+	ck_assert(budget_covers(1000, 1000000));
+	ck_assert(budget_covers(0, 0));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("budget");
@@ -62,6 +88,8 @@ int main(void)
 	tcase_add_test(all, saves_no_more_than_a_second);
 	tcase_add_test(all, counts_that_start_again);
 	tcase_add_test(all, nothing_at_all);
+	tcase_add_test(all, prices);
+	tcase_add_test(all, what_a_share_covers);
 	suite_add_tcase(suite, all);
 	return fixture_run(suite);
 }
