@@ -11,7 +11,7 @@
 
 #include "vmm/registers.h"
 
-enum { AIM_SAMPLES = 4 };
+enum { AIM_SAMPLES = 5 };
 
 struct aim_sample {
 	uint64_t ran; /* ns, since some moment */

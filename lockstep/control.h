@@ -134,6 +134,7 @@ struct replica_statistics {
 	uint64_t pages_copied;   /* from donors */
 	uint64_t stops;           /* at which the leader was preempted */
 	uint64_t late_ticks;      /* of them, those at which an interrupt was due for long */
+	uint64_t late_max_ns;     /* that a leader told its devices the time after something was due, at most */
 	uint64_t hunts[4];        /* for stops of a leader's, by enum hunt_end */
 	uint64_t hunt_ns;         /* processor time that hunts took more than their leaders' ways */
 	uint64_t hunt_visits;     /* of the instruction at which the stop was */

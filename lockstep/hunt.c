@@ -1,4 +1,4 @@
-/* near by run time, onto by breakpoint, equal by registers and memory */
+/* onto it by breakpoint or in place, equal by registers and memory */
 #include "lockstep/hunt.h"
 
 #include <string.h>
@@ -12,22 +12,19 @@
 #include "vmm/instruction.h"
 #include "vmm/machine_stop.h"
 
-/* So much of the leader's way, in percent, is run without looking for the place; a short way is looked at whole. */
-enum { BLIND_PERCENT = 50 };
-#define BLIND_MIN_NS (2 * NS_PER_MS)
-/* Before a state is taken over the vCPU runs for so long at least: the exit at hand is complete then, and what this
- * KVM drops of a state on the way into a guest is dropped, as it was in the leader. See PREEMPT_MIN_NS. */
-#define ENTER_NS (100 * NS_PER_US)
-/* Visits, and more so what is executed in place, are dear, so the guest is brought nearer by what its registers say,
- * half of what remains at a time. Samples that are nearer to each other say little about its speed, */
+/* Visits, and more so what is executed in place, are dear, so where visits are dense the guest is brought nearer by
+ * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of the
+ * leader's way. Samples that are nearer to each other say little, */
+enum { LOOKS_PART = 16 };
 #define SAMPLE_APART_NS (150 * NS_PER_US)
 /* and where the place does not come for so long the guest is elsewhere. */
 #define SAMPLE_NS (500 * NS_PER_US)
-/* Nearer than so many visits it pays to look at each. */
-enum { NEAR_VISITS = 4 };
-/* Instructions that are executed in place between two looks at what the supervisor wants. */
-enum { STRETCH = 1 << 20 };
-/* Where the stop's code is not in memory yet, it is looked for so often. */
+/* Whether it is cheaper to execute instructions in place than to stop the vCPU at each visit is tried with so many
+ * instructions, and if it is, with four times as many; */
+enum { TRIAL = 1 << 12, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_STOPS = 8 };
+/* after so many visits, and if it was not, after twice as many. */
+enum { TRIAL_VISITS = 8, TRIAL_VISITS_MOST = 1024 };
+/* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
 #define CODE_LOOK_NS (50 * NS_PER_US)
 /* The leader goes on for so long, at most, after its run time was read: see preempt.c. */
 #define SETTLE_NS (50 * NS_PER_MS)
@@ -35,18 +32,18 @@ enum { STRETCH = 1 << 20 };
 enum { LOST_TIMES = 4, LOST_VISITS = 1000 };
 /* Nobody looks for longer: the supervisor waits for a ballot for some watchdog's times only (watch.c). */
 #define LOST_NS (3 * NS_PER_S)
-/* In place the leader's way takes so many times as long at most, and this: then the stop must have been passed. */
-enum { IN_PLACE_TIMES = 40 };
-#define IN_PLACE_MORE_NS (300 * NS_PER_MS)
 
 struct hunt {
 	struct replica *replica;
 	const struct stop_point *stop;
 	struct run_meter meter; /* of all the time since the segment began */
-	uint64_t blind_ns;      /* of it, without breakpoints */
+	uint64_t guest_ns;      /* of it, inside the guest, at least */
+	uint64_t step_ns;       /* what it takes to get past the place, at least; to come out at it takes as long */
 	uint64_t visits;
-	uint64_t executed; /* instructions in place */
-	bool led;          /* by registers, as near as they lead */
+	uint64_t trial_at;  /* visits */
+	uint64_t trial_gap; /* likewise */
+	uint64_t executed;  /* instructions in place */
+	bool led;           /* registers were asked for the way */
 	bool over;
 	enum hunt_end end;
 };
@@ -60,6 +57,11 @@ static void finish(struct hunt *hunt, enum hunt_end end)
 static struct breakpoints *breakpoints_of(const struct hunt *hunt)
 {
 	return &hunt->replica->preempt.breakpoints;
+}
+
+static struct pace *pace_of(const struct hunt *hunt)
+{
+	return &hunt->replica->preempt.pace;
 }
 
 /* The guest was taken out: by the alarm, or because the supervisor has something to say. */
@@ -96,7 +98,9 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 			TRY(obey(hunt));
 		ran = run_meter_read(&meter);
 	}
-	hunt->blind_ns += ran;
+	hunt->guest_ns += ran;
+	if (ran > span)
+		pace_late(pace_of(hunt), ran - span);
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
@@ -165,132 +169,91 @@ static bool is_lost(const struct hunt *hunt)
 	       run_meter_read(&hunt->meter) > stop->run_ns + LOST_NS;
 }
 
-static result take_visit(struct hunt *hunt)
+/* Past the place at hand. */
+static result leave_place(struct hunt *hunt)
 {
 	const struct cpu_state here = breakpoints_of(hunt)->here;
+	uint64_t begin = run_meter_cpu(), spent;
 	enum machine_stop stop;
-	bool equal;
 
-	hunt->visits++;
-	TRY(compare(hunt, &equal));
-	if (equal)
-		finish(hunt, HUNT_FOUND);
-	else if (is_lost(hunt))
-		finish(hunt, HUNT_LOST);
-	if (hunt->over)
-		return OK;
 	TRY(breakpoints_step(breakpoints_of(hunt), &here, &stop));
+	spent = run_meter_cpu() - begin;
+	if (hunt->step_ns == 0 || spent < hunt->step_ns)
+		hunt->step_ns = spent;
 	if (stop == MACHINE_EXITED)
 		finish(hunt, HUNT_EXITED);
-	else if (stop == MACHINE_INTERRUPTED)
-		TRY(obey(hunt));
-	return OK;
+	return stop == MACHINE_INTERRUPTED ? obey(hunt) : OK;
 }
 
-/* From visit to visit. */
-static result search(struct hunt *hunt)
+/* Runs to the next breakpoint, exit or signal. */
+static result run_on(struct hunt *hunt, enum machine_stop *stop)
 {
-	while (!hunt->over) {
-		enum machine_stop stop;
+	uint64_t begin = run_meter_cpu(), spent;
 
-		if (breakpoints_of(hunt)->count == 0)
-			TRY(plant(hunt));
-		if (hunt->over)
-			break;
-		TRY(machine_run(&hunt->replica->machine, &stop));
-		if (stop == MACHINE_EXITED)
-			finish(hunt, HUNT_EXITED);
-		else if (stop == MACHINE_BREAKPOINT)
-			TRY(take_visit(hunt));
-		else
-			TRY(obey(hunt));
-	}
-	return OK;
+	TRY(machine_run(&hunt->replica->machine, stop));
+	spent = run_meter_cpu() - begin;
+	hunt->guest_ns += spent > hunt->step_ns ? spent - hunt->step_ns : 0;
+	if (*stop == MACHINE_EXITED)
+		finish(hunt, HUNT_EXITED);
+	return *stop == MACHINE_INTERRUPTED ? obey(hunt) : OK;
 }
 
 /* --- nearer, by registers --- */
-
-static uint64_t max_of(uint64_t one, uint64_t other)
-{
-	return one > other ? one : other;
-}
 
 /* Goes on to the next visit of the place, if it is near, and takes the registers there, where they mean the same each
  * time. */
 static result sample(struct hunt *hunt, struct aim *aim, bool *taken)
 {
+	const uint64_t patience =
+		SAMPLE_NS > 2 * hunt->stop->recurs_ns ? SAMPLE_NS : 2 * hunt->stop->recurs_ns;
 	struct breakpoints *breakpoints = breakpoints_of(hunt);
-	const struct breakpoint place = {
-		.linear = instruction_pointer(&hunt->stop->cpu),
-		.physical = hunt->stop->code_at,
-	};
 	enum machine_stop stop = MACHINE_INTERRUPTED;
-	/* What the guest runs meanwhile is a part of its way, too. */
-	const uint64_t part = hunt->stop->run_ns / 100 * BLIND_PERCENT / (2 * AIM_SAMPLES);
-	const uint64_t patience = part < SAMPLE_NS ? part : max_of(SAMPLE_NS, 2 * hunt->stop->recurs_ns);
 	struct run_meter meter;
-	bool planted = false;
 
 	*taken = false;
-	if (hunt->over || !code_is_there(hunt))
-		return OK;
-	TRY(breakpoints_plant(breakpoints, &place, 1, &planted));
+	if (!hunt->over)
+		TRY(plant(hunt));
 	run_meter_start(&meter, 0);
-	while (planted && !hunt->over && stop == MACHINE_INTERRUPTED && run_meter_read(&meter) < patience) {
+	while (!hunt->over && breakpoints->count > 0 && stop == MACHINE_INTERRUPTED &&
+	       run_meter_read(&meter) < patience) {
 		alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + patience);
-		TRY(machine_run(&hunt->replica->machine, &stop));
-		if (stop == MACHINE_EXITED)
-			finish(hunt, HUNT_EXITED);
-		else if (stop == MACHINE_INTERRUPTED)
-			TRY(obey(hunt));
-		planted = breakpoints->count > 0;
+		TRY(run_on(hunt, &stop));
 	}
 	/* Where it has the stop's registers it stays. */
 	*taken = stop == MACHINE_BREAKPOINT &&
 		 memcmp(breakpoints->here.gpr, hunt->stop->cpu.gpr, sizeof(hunt->stop->cpu.gpr)) != 0;
 	if (*taken)
-		aim_add(aim, hunt->blind_ns, breakpoints->here.gpr);
+		aim_add(aim, hunt->guest_ns, breakpoints->here.gpr);
 	breakpoints_lift(breakpoints);
+	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
 
-/* Half of the leader's way, with looks at the registers if it is long, and then by these as near as they lead. */
+/* From a visit on a long way in a loop, as near as registers lead, which is a part of what remains at a time. */
 static result come_near(struct hunt *hunt)
 {
-	const struct stop_point *stop = hunt->stop;
-	const uint64_t least = max_of(SAMPLE_APART_NS, NEAR_VISITS * stop->recurs_ns);
+	const uint64_t least = SAMPLE_APART_NS + pace_of(hunt)->late_ns;
+	const uint64_t apart = hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
 	struct aim aim = { .count = 0 };
-	uint64_t blind = stop->run_ns / 100 * BLIND_PERCENT, apart = blind / AIM_SAMPLES, remaining;
-	bool taken = false;
+	uint64_t remaining;
+	bool taken;
 
 	if (apart < least)
-		return run_blind(hunt, stop->recurs_ns > 0 && stop->run_ns > BLIND_MIN_NS ? blind : ENTER_NS);
-	do {
+		return OK;
+	TRY(sample(hunt, &aim, &taken));
+	while (taken && aim.count < AIM_SAMPLES) {
 		TRY(run_blind(hunt, apart));
 		TRY(sample(hunt, &aim, &taken));
-	} while (taken && aim.count < AIM_SAMPLES && run_meter_read(&hunt->meter) < blind);
-	while (taken && aim_remaining(&aim, hunt->stop->cpu.gpr, &remaining) && remaining > least) {
-		TRY(run_blind(hunt, remaining / 2));
+	}
+	while (taken && aim_remaining(&aim, hunt->stop->cpu.gpr, &remaining) &&
+	       remaining / pace_part(pace_of(hunt)) > 2 * least) {
+		TRY(run_blind(hunt, remaining / pace_part(pace_of(hunt)) - least));
 		TRY(sample(hunt, &aim, &taken));
 	}
-	hunt->led = taken && aim_remaining(&aim, stop->cpu.gpr, &remaining);
 	return OK;
 }
 
 /* --- in place --- */
-
-/* The guest's state, if it can be taken over here; else the guest goes on a little. */
-static result take_over(struct hunt *hunt, struct cpu_state *state)
-{
-	bool allowed = false;
-
-	while (!hunt->over && !allowed) {
-		TRY(machine_stop_allowed(&hunt->replica->machine, state, &allowed));
-		if (!allowed)
-			TRY(run_blind(hunt, CODE_LOOK_NS));
-	}
-	return OK;
-}
 
 /* The vCPU gets the state back, and executes what is not executed here. */
 static result step_aside(struct hunt *hunt, struct cpu_state *state)
@@ -307,18 +270,16 @@ static result step_aside(struct hunt *hunt, struct cpu_state *state)
 }
 
 /* The registers are right: whether all the rest is. */
-static result compare_in_place(struct hunt *hunt, const struct cpu_state *state, bool *equal)
+static result compare_in_place(struct hunt *hunt, const struct cpu_state *state)
 {
 	struct replica *replica = hunt->replica;
 	struct digest ram;
 
 	hunt->visits++;
-	*equal = memcmp(state, &hunt->stop->cpu, sizeof(*state)) == 0;
-	if (!*equal)
+	if (memcmp(state, &hunt->stop->cpu, sizeof(*state)) != 0)
 		return OK;
 	TRY(ballot_box_memory(&replica->box, &ram));
-	*equal = memcmp(&ram, &hunt->stop->ram, sizeof(ram)) == 0;
-	if (!*equal) {
+	if (memcmp(&ram, &hunt->stop->ram, sizeof(ram)) != 0) {
 		replica_statistics_of(replica)->hunt_doubles++;
 		return OK;
 	}
@@ -328,45 +289,97 @@ static result compare_in_place(struct hunt *hunt, const struct cpu_state *state,
 	return OK;
 }
 
-static bool is_lost_in_place(const struct hunt *hunt)
+/* Executes about so many instructions from `state` on; `*cheaper`: the visits on the way would have cost more. */
+static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, bool *cheaper)
 {
-	uint64_t most = hunt->stop->run_ns * IN_PLACE_TIMES + IN_PLACE_MORE_NS;
-
-	return run_meter_read(&hunt->meter) > hunt->stop->run_ns + (most < LOST_NS ? most : LOST_NS);
-}
-
-/* Instruction by instruction, where the place is met too often to stop the vCPU at each visit. */
-static result search_in_place(struct hunt *hunt)
-{
-	struct replica *replica = hunt->replica;
-	struct native_target target = { .rip = hunt->stop->cpu.rip, .at_once = true };
-	struct cpu_state state;
+	struct native_target target = { .rip = hunt->stop->cpu.rip };
+	uint64_t begin = run_meter_cpu(), executed = 0, passes = 0;
 
 	memcpy(target.gpr, hunt->stop->cpu.gpr, sizeof(target.gpr));
-	TRY(take_over(hunt, &state));
-	while (!hunt->over) {
+	for (unsigned stops = 0; !hunt->over && executed < instructions && stops < STRETCH_STOPS;) {
 		struct native_outcome outcome;
-		bool equal = false;
 
-		native_step_run(replica->preempt.native, &state, &target, STRETCH, &outcome);
-		hunt->executed += outcome.executed;
+		native_step_run(hunt->replica->preempt.native, state, &target, instructions - executed, &outcome);
+		executed += outcome.executed;
+		passes += outcome.passes;
 		target.at_once = outcome.end != NATIVE_FOUND;
 		if (outcome.end == NATIVE_FOUND)
-			TRY(compare_in_place(hunt, &state, &equal));
+			TRY(compare_in_place(hunt, state));
 		else if (outcome.end == NATIVE_STOPPED)
-			TRY(step_aside(hunt, &state));
+			TRY(step_aside(hunt, state));
+		stops += outcome.end == NATIVE_STOPPED;
+	}
+	hunt->executed += executed;
+	*cheaper = run_meter_cpu() - begin < passes * 2 * hunt->step_ns;
+	return OK;
+}
+
+/* Instruction by instruction from the visit at hand on, for as long as that is cheaper than going from visit to
+ * visit. */
+static result go_in_place(struct hunt *hunt)
+{
+	struct replica *replica = hunt->replica;
+	uint64_t instructions = TRIAL;
+	struct cpu_state state;
+	bool cheaper = true;
+
+	breakpoints_lift(breakpoints_of(hunt));
+	TRY(machine_export(&replica->machine, &state));
+	while (cheaper && !hunt->over) {
+		TRY(stretch(hunt, &state, instructions, &cheaper));
+		if (hunt->over)
+			return OK;
+		attend_beat(replica);
+		instructions = instructions < STRETCH_MOST ? STRETCH_TIMES * instructions : STRETCH_MOST;
+		if (attend_called(replica) || is_lost(hunt) || (cheaper && !hunt->led))
+			break;
+	}
+	TRY(machine_import(&replica->machine, &state, false));
+	if (is_lost(hunt))
+		finish(hunt, HUNT_LOST);
+	else
+		TRY(obey(hunt));
+	hunt->trial_gap = cheaper ? TRIAL_VISITS : 2 * hunt->trial_gap;
+	if (hunt->trial_gap > TRIAL_VISITS_MOST)
+		hunt->trial_gap = TRIAL_VISITS_MOST;
+	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
+	if (hunt->over || !cheaper || hunt->led)
+		return OK;
+	hunt->led = true;
+	return come_near(hunt);
+}
+
+/* --- visits --- */
+
+static result take_visit(struct hunt *hunt)
+{
+	bool equal;
+
+	hunt->visits++;
+	TRY(compare(hunt, &equal));
+	if (equal)
+		finish(hunt, HUNT_FOUND);
+	else if (is_lost(hunt))
+		finish(hunt, HUNT_LOST);
+	if (hunt->over)
+		return OK;
+	/* What a visit costs must be known first. */
+	return hunt->visits > hunt->trial_at && hunt->step_ns > 0 ? go_in_place(hunt) : leave_place(hunt);
+}
+
+/* From visit to visit. */
+static result search(struct hunt *hunt)
+{
+	while (!hunt->over) {
+		enum machine_stop stop;
+
+		if (breakpoints_of(hunt)->count == 0)
+			TRY(plant(hunt));
 		if (hunt->over)
 			break;
-		attend_beat(replica);
-		if (is_lost_in_place(hunt)) {
-			TRY(machine_import(&replica->machine, &state, false));
-			finish(hunt, HUNT_LOST);
-		} else if (attend_called(replica)) {
-			TRY(machine_import(&replica->machine, &state, false));
-			TRY(obey(hunt));
-			if (!hunt->over)
-				TRY(take_over(hunt, &state));
-		}
+		TRY(run_on(hunt, &stop));
+		if (stop == MACHINE_BREAKPOINT)
+			TRY(take_visit(hunt));
 	}
 	return OK;
 }
@@ -379,6 +392,21 @@ static uint64_t spent_ns(const struct hunt *hunt)
 	return ran > hunt->stop->run_ns ? ran - hunt->stop->run_ns : 0;
 }
 
+/* What this hunt says of the next ones. */
+static void learn(const struct hunt *hunt)
+{
+	struct replica_statistics *statistics = replica_statistics_of(hunt->replica);
+	const uint64_t way = hunt->stop->run_ns;
+
+	if (hunt->end == HUNT_EXITED || hunt->end == HUNT_LOST)
+		pace_passed(pace_of(hunt));
+	/* How long the guest would have needed for what was executed in place is not known. */
+	if (hunt->end != HUNT_FOUND || hunt->executed > 0 || way == 0)
+		return;
+	pace_found(pace_of(hunt), hunt->guest_ns, way);
+	histogram_add(&statistics->hunt_ratio, hunt->guest_ns * 1000 / way);
+}
+
 static void book(const struct hunt *hunt)
 {
 	struct replica_statistics *statistics = replica_statistics_of(hunt->replica);
@@ -389,32 +417,38 @@ static void book(const struct hunt *hunt)
 	statistics->hunt_executed += hunt->executed;
 	if (hunt->visits > statistics->hunt_visits_max)
 		statistics->hunt_visits_max = hunt->visits;
-	if (hunt->end == HUNT_FOUND) {
+	if (hunt->end == HUNT_FOUND)
 		histogram_add(&statistics->hunt_visits_each, hunt->visits);
-		if (hunt->led)
-			histogram_add(&statistics->hunt_ratio, hunt->blind_ns * 1000 / hunt->stop->run_ns);
-	} else {
-		log_debug("hunt in the segment of position %llu: end %d after %llu visits; the leader ran %llu us, "
-			  "%llu us between visits",
-			  (unsigned long long)hunt->replica->machine.position, hunt->end,
-			  (unsigned long long)hunt->visits, (unsigned long long)hunt->stop->run_ns / 1000,
-			  (unsigned long long)hunt->stop->recurs_ns / 1000);
-	}
+	log_debug("hunt in the segment of position %llu: end %d after %llu visits and %llu instructions in place, in "
+		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits",
+		  (unsigned long long)hunt->replica->machine.position, hunt->end, (unsigned long long)hunt->visits,
+		  (unsigned long long)hunt->executed, (unsigned long long)run_meter_read(&hunt->meter) / 1000,
+		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->stop->run_ns / 1000,
+		  (unsigned long long)hunt->stop->recurs_ns / 1000);
 }
 
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)
 {
 	/* A copy: what it was read from is the source's, which may change. */
 	const struct stop_point wanted = *stop;
-	struct hunt hunt = { .replica = replica, .stop = &wanted };
-	result r;
+	struct hunt hunt = {
+		.replica = replica,
+		.stop = &wanted,
+		/* Where the leader found no place that it comes to seldom, visits are dense. */
+		.trial_at = wanted.recurs_ns > 0 ? TRIAL_VISITS : 1,
+		.trial_gap = TRIAL_VISITS,
+	};
+	uint64_t blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
+	result r = OK;
 
 	run_meter_start(&hunt.meter, 0);
-	r = come_near(&hunt);
+	if (blind > 0)
+		r = run_blind(&hunt, blind);
 	if (!failed(r))
-		r = wanted.recurs_ns > 0 ? search(&hunt) : search_in_place(&hunt);
+		r = search(&hunt);
 	breakpoints_lift(breakpoints_of(&hunt));
 	alarm_clear(&replica->preempt.alarm);
+	learn(&hunt);
 	book(&hunt);
 	*end = hunt.end;
 	return r;

@@ -7,7 +7,7 @@
 /* What was found to be no good is tried again after this time: the guest does something else then. */
 #define FORGET_NS NS_PER_S
 
-void places_remember(struct places *places, const struct breakpoint *place)
+void places_remember(struct places *places, const struct breakpoint *place, uint64_t recurs_ns)
 {
 	const struct breakpoint first = *place;
 	unsigned at = 0;
@@ -15,7 +15,9 @@ void places_remember(struct places *places, const struct breakpoint *place)
 	while (at < PLACES_GOOD - 1 && places->good[at].physical != first.physical)
 		at++;
 	memmove(places->good + 1, places->good, at * sizeof(places->good[0]));
+	memmove(places->recurs_ns + 1, places->recurs_ns, at * sizeof(places->recurs_ns[0]));
 	places->good[0] = first;
+	places->recurs_ns[0] = recurs_ns;
 }
 
 void places_note_dense(struct places *places, uint64_t physical)

@@ -14,13 +14,14 @@ enum { PLACES_GOOD = 8, PLACES_DENSE = 64 };
 
 struct places {
 	struct breakpoint good[PLACES_GOOD]; /* the last one first; behind them such with a `linear` of 0 */
+	uint64_t recurs_ns[PLACES_GOOD];     /* between two visits of each, as it was then */
 	uint64_t dense[PLACES_DENSE];        /* guest-physical addresses */
 	unsigned dense_next;
 	uint64_t dense_since; /* host time at which these were forgotten last */
 };
 
-/* One that is good moves to the front. */
-void places_remember(struct places *places, const struct breakpoint *place);
+/* One that is good, and that the guest comes to every `recurs_ns` ns, moves to the front. */
+void places_remember(struct places *places, const struct breakpoint *place, uint64_t recurs_ns);
 
 /* One that is no good, by guest-physical address; whether it is known as that; forgets all of them now and then. */
 void places_note_dense(struct places *places, uint64_t physical);

@@ -12,6 +12,7 @@
 #include "lockstep/aim.h"
 #include "lockstep/alarm.h"
 #include "lockstep/budget.h"
+#include "lockstep/pace.h"
 #include "lockstep/places.h"
 #include "vmm/breakpoint.h"
 #include "vmm/native_step.h"
@@ -27,14 +28,21 @@ struct preempt {
 	uint64_t segment_begin; /* host ns */
 	uint64_t metered;       /* position of the segment that `meter` is about, plus 1; 0: none */
 	uint64_t ran;           /* ns in that segment, since it was first seen to be long; no more than it was */
+	uint64_t before;        /* ns in it before that, at most; */
+	uint64_t begin_cpu;     /* the thread's time then */
 	uint64_t entered_cpu;   /* the thread's time, */
 	uint64_t entered_at;    /* and the host's, when the guest went on last */
 	struct aim aim;         /* registers when it was taken out in that segment, the last times */
 	struct aim_way way;     /* and all the time */
 	uint64_t spent_ns;      /* by this replica, on its own preemptions */
 	struct budget budget;
-	uint64_t stop_position; /* of the last stop: where followers come out of it */
+	uint64_t stop_position; /* of the last stop: where followers come out of it; */
+	uint64_t stop_way;      /* ns from its segment's beginning, at most; 0: what it cost is booked */
+	uint64_t stop_cost;     /* what all had cost before, ns */
+	bool stop_in_place;     /* it is found in place, without a register that leads there */
+	uint32_t price, in_place_price; /* of a stop, in thousandths of its way; of such a stop */
 	struct places places;
+	struct pace pace; /* of this replica as a follower */
 };
 
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */
@@ -43,6 +51,13 @@ void preempt_destroy(struct replica *replica);
 
 /* A segment begins at host time `now`; to be called by whoever leads. */
 void preempt_enter(struct replica *replica, uint64_t now);
+
+/* The guest goes on until the alarm goes off at host time `at`; what it has run since then, in ns, at least. */
+void preempt_go_until(struct preempt *preempt, uint64_t at);
+uint64_t preempt_ran_since(const struct preempt *preempt);
+
+/* Whether there is a register that moves steadily, all the way and from one look to the next. */
+bool preempt_shows_the_way(const struct preempt *preempt);
 
 /* The leader was taken out of its guest inside a segment, where `view` is what it tells its source. If the segment is
  * over now, by a stop that was booked and written down or by an exit that the guest came to meanwhile, `*ended` is true

@@ -337,12 +337,21 @@ static void idle(struct source_live *live, const struct source_view *view, uint3
 	(void)stopwatch_enter(time, before);
 }
 
+static void book_lateness(struct source_live *live, uint64_t late_ns)
+{
+	struct replica_statistics *statistics = &live->links.own->control->statistics;
+
+	if (late_ns > statistics->late_max_ns)
+		statistics->late_max_ns = late_ns;
+}
+
 /* What there is for a running guest, if there is something. */
 static bool take_input(struct source_live *live, const struct source_view *view, struct input *input)
 {
 	uint64_t now = guest_time_now(live->links.supervisor);
 
 	if (now >= view->deadline && now > view->now) {
+		book_lateness(live, now - view->deadline);
 		write_entry(live, TAPE_TIME, view->position, &now, sizeof(now));
 		input->kind = INPUT_TIME;
 		input->value = now;

@@ -146,6 +146,7 @@ json_t *tally_preemption(const struct replica_statistics *counted)
 
 	put(object, "stops", counted->stops);
 	put(object, "late_ticks", counted->late_ticks);
+	put(object, "late_max_ns", counted->late_max_ns);
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		put(object, ends[i], counted->hunts[i]);
 	put(object, "hunt_ns", counted->hunt_ns);

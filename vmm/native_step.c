@@ -155,17 +155,20 @@ static const struct native_op *fetch(struct native_step *native, uint64_t rip)
 
 /* --- running --- */
 
-static bool at_target(const struct native_step *native, const struct native_target *target, uint64_t executed)
+static bool at_target(const struct native_step *native, const struct native_target *target,
+		      struct native_outcome *outcome)
 {
-	return native->guest.rip == target->rip && (executed > 0 || target->at_once) &&
-	       memcmp(native->guest.cpu.r, target->gpr, sizeof(target->gpr)) == 0;
+	if (native->guest.rip != target->rip || (outcome->executed == 0 && !target->at_once))
+		return false;
+	outcome->passes++;
+	return memcmp(native->guest.cpu.r, target->gpr, sizeof(target->gpr)) == 0;
 }
 
 static void run(struct native_step *native, const struct native_target *target, uint64_t limit,
 		struct native_outcome *outcome)
 {
 	for (;; outcome->executed++) {
-		if (target && at_target(native, target, outcome->executed)) {
+		if (target && at_target(native, target, outcome)) {
 			outcome->end = NATIVE_FOUND;
 			return;
 		}

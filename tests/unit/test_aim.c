@@ -77,7 +77,7 @@ START_TEST(not_believed)
 		break;
 	case 2:
 		aim.samples[1].gpr[GPR_RCX] += 2 * NS_PER_MS;
-		aim.samples[1].gpr[GPR_RDX] += NS_PER_MS;
+		aim.samples[1].gpr[GPR_RDX] += 3 * NS_PER_MS / 2;
 		aim.samples[1].gpr[GPR_RBX] = aim.samples[0].gpr[GPR_RBX];
 		break;
 	default:

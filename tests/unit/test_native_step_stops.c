@@ -202,9 +202,11 @@ START_TEST(targets)
 	run_alone(&target, 1999);
 	ck_assert_int_eq(alone_outcome.end, NATIVE_LIMIT);
 	ck_assert_uint_eq(alone_outcome.executed, 1999);
+	ck_assert_uint_eq(alone_outcome.passes, 999);
 	run_alone(&target, 1);
 	ck_assert_int_eq(alone_outcome.end, NATIVE_FOUND);
 	ck_assert_uint_eq(alone_outcome.executed, 1);
+	ck_assert_uint_eq(alone_outcome.passes, 1);
 	/* It stands there: that counts only if it may. */
 	run_alone(&target, 100);
 	ck_assert_int_eq(alone_outcome.end, NATIVE_LIMIT);

@@ -10,7 +10,7 @@ static struct places places;
 
 static void remember(uint64_t address)
 {
-	places_remember(&places, &(struct breakpoint){ .linear = address, .physical = address });
+	places_remember(&places, &(struct breakpoint){ .linear = address, .physical = address }, address / 16);
 }
 
 static void setup(void)
@@ -27,10 +27,14 @@ START_TEST(the_last_comes_first)
 {
 	for (uint64_t i = 1; i <= PLACES_GOOD + 2; i++)
 		remember(i * 16);
-	for (unsigned i = 0; i < PLACES_GOOD; i++)
+	for (unsigned i = 0; i < PLACES_GOOD; i++) {
 		ck_assert_uint_eq(places.good[i].physical, (PLACES_GOOD + 2 - i) * 16);
+		ck_assert_uint_eq(places.recurs_ns[i], PLACES_GOOD + 2 - i);
+	}
 	/* What is the front's already, or in its midst, is there once. */
-	places_remember(&places, &places.good[3]);
+	places_remember(&places, &places.good[3], 5);
+	ck_assert_uint_eq(places.recurs_ns[0], 5);
+	ck_assert_uint_eq(places.recurs_ns[1], PLACES_GOOD + 2);
 	ck_assert_uint_eq(places.good[0].physical, (PLACES_GOOD - 1) * 16);
 	for (unsigned i = 1; i < PLACES_GOOD; i++)
 		ck_assert_uint_ne(places.good[i].physical, places.good[0].physical);

@@ -111,6 +111,15 @@ START_TEST(time_when_due)
 	const struct tape_entry entry = taped(TAPE_TIME, 7);
 
 	ck_assert_uint_eq(tape_entry_value(&entry), input.value);
+	/* How late that was is booked, the most of it. */
+	const uint64_t *late = &live.links.own->control->statistics.late_max_ns;
+
+	ck_assert_uint_eq(*late, input.value - view.deadline);
+	view.now = input.value;
+	view.deadline = input.value + 1;
+	while (next(&view).kind != INPUT_TIME) {
+	}
+	ck_assert_uint_eq(*late, input.value - 2000);
 }
 END_TEST
 

@@ -1,0 +1,326 @@
+/* candidates, and how soon the guest comes back to each */
+#include "lockstep/scout.h"
+
+#include "base/futex.h"
+#include "lockstep/attend.h"
+#include "lockstep/replica_state.h"
+#include "lockstep/run_meter.h"
+#include "vmm/instruction.h"
+#include "vmm/machine_stop.h"
+#include "vmm/page_walk.h"
+
+/* Where the guest cannot be stopped just now. */
+#define RETRY_NS (100 * NS_PER_US)
+/*
+ * A follower looks at each visit of the stop's place on the guest's way there; a visit takes two steps, onto the place
+ * and past it. A place where that takes a small part of the way, or a short time, is good; one where it takes for so
+ * long is worse than one that is found by other means.
+ */
+enum { GOOD_PART = 8 };
+#define GOOD_NS (2 * NS_PER_MS)
+#define BAD_NS (500 * NS_PER_MS)
+/* A place that is met so often, and is not good, is left alone. */
+enum { DENSE_VISITS = 4 };
+/* Time between visits is not measured more exactly than to this part of what it takes to get past a place. */
+enum { EXACT_PART = 16 };
+/* Places that were good are waited for alone for this part of the time, where what stops cost has been worth it. */
+enum { KNOWN_PART = 4 };
+/* The guest is taken out of its code so often to be found at a place where it may be stopped. */
+enum { PLACES_TRIED = 16 };
+
+static void add_candidate(struct scout *scout, const struct breakpoint *place)
+{
+	if (places_known_dense(&scout->replica->preempt.places, place->physical))
+		return;
+	for (unsigned i = 0; i < scout->count; i++)
+		if (scout->candidates[i].place.physical == place->physical)
+			return;
+	if (scout->count < BREAKPOINTS_MAX)
+		scout->candidates[scout->count++] = (struct scout_candidate){ .place = *place };
+}
+
+static void add_place(struct scout *scout, const struct cpu_state *state, uint64_t linear)
+{
+	const struct ram *ram = &scout->replica->ram;
+	struct breakpoint place = { .linear = linear };
+	struct instruction instruction;
+
+	if (instruction_decode(ram, state, linear, &instruction) && instruction.may_stop &&
+	    page_walk(ram, state, linear, &place.physical))
+		add_candidate(scout, &place);
+}
+
+/* Places that were good before; those behind the loops at hand; those to which the functions at hand return. */
+static void find_candidates(struct scout *scout, const struct cpu_state *state)
+{
+	const struct replica *replica = scout->replica;
+	uint64_t addresses[BREAKPOINTS_MAX / 2];
+	size_t count;
+
+	for (unsigned i = 0; i < PLACES_GOOD && replica->preempt.places.good[i].linear != 0; i++)
+		add_candidate(scout, &replica->preempt.places.good[i]);
+	count = instruction_loop_ends(&replica->ram, state, addresses, ARRAY_SIZE(addresses));
+	for (size_t i = 0; i < count; i++)
+		add_place(scout, state, addresses[i]);
+	count = instruction_return_addresses(&replica->ram, state, addresses, ARRAY_SIZE(addresses));
+	for (size_t i = 0; i < count; i++)
+		add_place(scout, state, addresses[i]);
+}
+
+/* Plants what is worth looking at; `*planted` is false where there is nothing. */
+static result plant(struct scout *scout, bool *planted)
+{
+	struct breakpoint places[BREAKPOINTS_MAX];
+	unsigned count = 0, limit = scout->replica->preempt.breakpoints.kind->limit;
+
+	for (unsigned i = 0; i < scout->count && count < limit; i++)
+		if (!scout->candidates[i].dense)
+			places[count++] = scout->candidates[i].place;
+	*planted = false;
+	return count == 0 ? OK :
+			    breakpoints_plant(&scout->replica->preempt.breakpoints, places, count, planted);
+}
+
+/* The guest was taken out: by the alarm, or because the supervisor has something to say. */
+static result obey(struct scout *scout)
+{
+	struct replica *replica = scout->replica;
+
+	if (!attend_called(replica))
+		return OK;
+	/* What it may be told to do needs memory as it is. */
+	breakpoints_lift(&replica->preempt.breakpoints);
+	TRY(attend(replica));
+	scout->gone = replica->leave || replica->rejoined;
+	return OK;
+}
+
+/* Goes on to the next breakpoint, exit or alarm. */
+static result go_on(struct scout *scout, enum machine_stop *stop)
+{
+	struct replica *replica = scout->replica;
+
+	preempt_go_until(&replica->preempt, scout->until);
+	TRY(machine_run(&replica->machine, stop));
+	scout->hit_at = run_meter_cpu();
+	scout->went_ns += preempt_ran_since(&replica->preempt);
+	scout->ended = *stop == MACHINE_EXITED;
+	return *stop == MACHINE_INTERRUPTED ? obey(scout) : OK;
+}
+
+/* Past the place at hand. */
+static result leave_place(struct scout *scout, const struct scout_candidate *candidate)
+{
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	const struct cpu_state here = breakpoints->here;
+	uint64_t begin = run_meter_cpu();
+	enum machine_stop stop;
+
+	TRY(breakpoints_step(breakpoints, &here, &stop));
+	scout->ended = stop == MACHINE_EXITED;
+	scout->left = candidate;
+	scout->left_at = run_meter_cpu();
+	scout->cost_ns += 2 * (scout->left_at - begin);
+	if (scout->step_ns == 0 || scout->left_at - begin < scout->step_ns)
+		scout->step_ns = scout->left_at - begin;
+	return stop == MACHINE_INTERRUPTED ? obey(scout) : OK;
+}
+
+static struct scout_candidate *met_candidate(struct scout *scout)
+{
+	const struct cpu_state *here = &scout->replica->preempt.breakpoints.here;
+	uint64_t physical;
+
+	if (!page_walk(&scout->replica->ram, here, instruction_pointer(here), &physical))
+		return NULL;
+	for (unsigned i = 0; i < scout->count; i++)
+		if (scout->candidates[i].place.physical == physical)
+			return &scout->candidates[i];
+	return NULL;
+}
+
+/* What it takes a follower to look at all visits, in ns. */
+static uint64_t walk_ns(const struct scout *scout, uint64_t recurs_ns)
+{
+	return scout->way / recurs_ns * 2 * scout->step_ns;
+}
+
+static bool is_good(const struct scout *scout, uint64_t recurs_ns)
+{
+	uint64_t walk = walk_ns(scout, recurs_ns);
+
+	return walk <= scout->way / GOOD_PART || walk <= GOOD_NS;
+}
+
+/* Books a visit; gives whether this is the place. */
+static bool visit(struct scout *scout, struct scout_candidate *candidate)
+{
+	uint64_t away = scout->hit_at - scout->left_at;
+
+	candidate->visits++;
+	if (scout->left == candidate) {
+		/* The hit itself takes about as long as a step. */
+		uint64_t least = scout->step_ns / EXACT_PART + 1;
+
+		away = away > scout->step_ns + least ? away - scout->step_ns : least;
+		if (candidate->recurs_ns == 0 || away < candidate->recurs_ns)
+			candidate->recurs_ns = away;
+		if (is_good(scout, candidate->recurs_ns))
+			return true;
+	}
+	candidate->dense = candidate->visits >= DENSE_VISITS;
+	if (candidate->dense)
+		places_note_dense(&scout->replica->preempt.places, candidate->place.physical);
+	return false;
+}
+
+/* At a breakpoint: stays there, or goes on past it. */
+static result look_at_visit(struct scout *scout, uint64_t *recurs_ns)
+{
+	struct scout_candidate *candidate = met_candidate(scout);
+	bool planted;
+
+	if (candidate && visit(scout, candidate)) {
+		*recurs_ns = candidate->recurs_ns;
+		places_remember(&scout->replica->preempt.places, &candidate->place, *recurs_ns);
+		return OK;
+	}
+	TRY(leave_place(scout, candidate));
+	if (candidate && candidate->dense && !scout->ended && !scout->gone)
+		TRY(plant(scout, &planted));
+	return OK;
+}
+
+/* Whether stops have cost so little of late that this one will not cost much either, whatever it looks like: in many
+ * loops the guest is in the same state again and again, and a follower finds it at the first visit. */
+static bool is_cheap(const struct scout *scout)
+{
+	uint32_t price = scout->replica->preempt.price;
+
+	return price > 0 && scout->way / 1000 * price <= BAD_NS / 2;
+}
+
+/* The best of the places that are not good, if one is better than nothing. */
+static struct scout_candidate *best_candidate(struct scout *scout)
+{
+	struct scout_candidate *best = NULL;
+	uint64_t walk;
+
+	for (unsigned i = 0; i < scout->count; i++) {
+		struct scout_candidate *candidate = &scout->candidates[i];
+
+		if (candidate->visits > 1 && candidate->recurs_ns != 0 &&
+		    (!best || candidate->recurs_ns > best->recurs_ns))
+			best = candidate;
+	}
+	if (!best)
+		return NULL;
+	walk = walk_ns(scout, best->recurs_ns);
+	return walk <= BAD_NS || is_cheap(scout) || preempt_shows_the_way(&scout->replica->preempt) ? best : NULL;
+}
+
+/* Goes on to the next visit of the best place. */
+static result go_to_best(struct scout *scout, uint64_t window, uint64_t *recurs_ns)
+{
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	const struct scout_candidate *best = best_candidate(scout);
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	bool planted;
+
+	if (!best)
+		return OK;
+	TRY(breakpoints_plant(breakpoints, &best->place, 1, &planted));
+	scout->until = clock_monotonic_ns() + window;
+	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
+	       clock_monotonic_ns() < scout->until)
+		TRY(go_on(scout, &stop));
+	if (stop == MACHINE_BREAKPOINT) {
+		*recurs_ns = best->recurs_ns;
+		places_remember(&scout->replica->preempt.places, &best->place, best->recurs_ns);
+	}
+	breakpoints_lift(breakpoints);
+	return OK;
+}
+
+/* The guest stays in its code until it comes to a place that it seldom comes to. `*recurs_ns` stays 0: it did not. */
+static result look_for_rare(struct scout *scout, uint64_t *recurs_ns)
+{
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	bool planted;
+
+	TRY(plant(scout, &planted));
+	while (planted && *recurs_ns == 0 && !scout->ended && !scout->gone &&
+	       clock_monotonic_ns() < scout->until) {
+		enum machine_stop stop;
+
+		TRY(go_on(scout, &stop));
+		if (stop == MACHINE_BREAKPOINT)
+			TRY(look_at_visit(scout, recurs_ns));
+		planted = breakpoints->count > 0;
+	}
+	breakpoints_lift(breakpoints);
+	return OK;
+}
+
+/* Anywhere, as long as the guest may be stopped there. */
+result scout_any(struct scout *scout, struct cpu_state *state, bool *found)
+{
+	struct replica *replica = scout->replica;
+
+	*found = false;
+	for (unsigned i = 0; i < PLACES_TRIED; i++) {
+		enum machine_stop stop;
+
+		TRY(machine_stop_allowed(&replica->machine, state, found));
+		if (*found)
+			return OK;
+		scout->until = clock_monotonic_ns() + RETRY_NS;
+		TRY(go_on(scout, &stop));
+		if (scout->ended || scout->gone)
+			return OK;
+	}
+	return OK;
+}
+
+/* Goes on to the first visit of a place that was good. */
+static result go_to_known(struct scout *scout, uint64_t *recurs_ns)
+{
+	const struct places *places = &scout->replica->preempt.places;
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	unsigned count = 0;
+	bool planted;
+
+	while (count < PLACES_GOOD && count < breakpoints->kind->limit && places->good[count].linear != 0)
+		count++;
+	if (count == 0)
+		return OK;
+	TRY(breakpoints_plant(breakpoints, places->good, count, &planted));
+	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
+	       clock_monotonic_ns() < scout->until)
+		TRY(go_on(scout, &stop));
+	for (unsigned i = 0; i < count && stop == MACHINE_BREAKPOINT; i++)
+		if (places->good[i].linear == instruction_pointer(&breakpoints->here))
+			*recurs_ns = places->recurs_ns[i];
+	breakpoints_lift(breakpoints);
+	return OK;
+}
+
+result scout_rare(struct scout *scout, const struct cpu_state *state, uint64_t settle, uint64_t *recurs_ns)
+{
+	*recurs_ns = 0;
+	if (is_cheap(scout)) {
+		scout->until = clock_monotonic_ns() + settle / KNOWN_PART;
+		TRY(go_to_known(scout, recurs_ns));
+		if (*recurs_ns != 0 || scout->ended || scout->gone)
+			return OK;
+	}
+	find_candidates(scout, state);
+	scout->until = clock_monotonic_ns() + settle;
+	TRY(look_for_rare(scout, recurs_ns));
+	if (*recurs_ns == 0 && !scout->ended && !scout->gone)
+		TRY(go_to_best(scout, settle, recurs_ns));
+	if (scout->ended || scout->gone)
+		*recurs_ns = 0;
+	return OK;
+}

@@ -1,0 +1,53 @@
+/*
+ * Scout: a leader that wants to stop looks for a place where its followers find it again at little cost: one that the
+ * guest comes to so seldom that all visits on the way there can be looked at.
+ */
+#ifndef TERCET_LOCKSTEP_SCOUT_H
+#define TERCET_LOCKSTEP_SCOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "vmm/breakpoint.h"
+#include "vmm/registers.h"
+
+struct replica;
+
+struct scout_candidate {
+	struct breakpoint place;
+	uint64_t recurs_ns; /* between two visits, the shortest; 0: not known */
+	unsigned visits;
+	bool dense;
+};
+
+struct scout {
+	struct replica *replica;
+	uint64_t way; /* ns from the segment's beginning on, at most */
+	/* What comes of it: */
+	uint64_t cost_ns; /* what all of this has cost */
+	uint64_t went_ns; /* that the guest has run meanwhile, at least */
+	bool ended;       /* the guest has come to an exit */
+	bool gone;        /* the supervisor had other plans */
+	/* Its own: */
+	struct scout_candidate candidates[BREAKPOINTS_MAX];
+	unsigned count;
+	uint64_t until;   /* host time */
+	uint64_t hit_at;  /* the thread's time at the last hit */
+	uint64_t left_at; /* and when the guest left a place, and which that was */
+	const struct scout_candidate *left;
+	uint64_t step_ns; /* what it takes to get past a place, at least */
+};
+
+/* Goes on until the guest is where it may be stopped at all; `*found`: it is, and `state` is how it stands there. */
+must_check result scout_any(struct scout *scout, struct cpu_state *state, bool *found);
+
+/*
+ * From `state` on the guest runs, for about `settle` ns of the host's time, until it comes to a place that it seldom
+ * comes to; that it does so every `*recurs_ns` ns is known then, and it stands there, before the instruction. 0: there
+ * is none, or all is over.
+ */
+must_check result scout_rare(struct scout *scout, const struct cpu_state *state, uint64_t settle,
+			     uint64_t *recurs_ns);
+
+#endif
