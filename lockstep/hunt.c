@@ -15,15 +15,19 @@
 /* Visits, and more so what is executed in place, are dear, so where visits are dense the guest is brought nearer by
  * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of the
  * leader's way. Samples that are nearer to each other say little, */
-enum { LOOKS_PART = 16 };
+enum { LOOKS_PART = 8 };
 #define SAMPLE_APART_NS (150 * NS_PER_US)
-/* and where the place does not come for so long the guest is elsewhere. */
-#define SAMPLE_NS (500 * NS_PER_US)
-/* Whether it is cheaper to execute instructions in place than to stop the vCPU at each visit is tried with so many
- * instructions, and if it is, with four times as many; */
-enum { TRIAL = 1 << 12, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_STOPS = 8 };
+/* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains is this many
+ * times as long as that takes. */
+#define SAMPLE_NS (5 * NS_PER_MS)
+enum { LATE_TIMES = 4 };
+/* Whether it is cheaper to execute instructions in place than to stop the vCPU at each visit is tried for as long as so
+ * many visits take, in parts of so many instructions, and if it is, in parts that are four times as long; */
+enum { TRIAL_VISITS = 8, TRIAL = 1 << 8, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_PARTS = 8 };
 /* after so many visits, and if it was not, after twice as many. */
-enum { TRIAL_VISITS = 8, TRIAL_VISITS_MOST = 1024 };
+enum { TRIAL_VISITS_MOST = 1024 };
+/* While the guest runs it is looked so often whether it is lost. */
+#define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
 #define CODE_LOOK_NS (50 * NS_PER_US)
 /* The leader goes on for so long, at most, after its run time was read: see preempt.c. */
@@ -43,7 +47,11 @@ struct hunt {
 	uint64_t trial_at;  /* visits */
 	uint64_t trial_gap; /* likewise */
 	uint64_t executed;  /* instructions in place */
+	bool in_place;      /* that was cheaper somewhere */
+	bool at_once;       /* in place it stands where it was not compared yet */
 	bool led;           /* registers were asked for the way */
+	uint64_t late_ns;   /* by which alarms came late, in all, */
+	uint64_t alarms;    /* and how many */
 	bool over;
 	enum hunt_end end;
 };
@@ -99,8 +107,11 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 		ran = run_meter_read(&meter);
 	}
 	hunt->guest_ns += ran;
-	if (ran > span)
+	if (ran > span) {
 		pace_late(pace_of(hunt), ran - span);
+		hunt->late_ns += ran - span;
+		hunt->alarms++;
+	}
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
@@ -200,9 +211,8 @@ static result run_on(struct hunt *hunt, enum machine_stop *stop)
 
 /* --- nearer, by registers --- */
 
-/* Goes on to the next visit of the place, if it is near, and takes the registers there, where they mean the same each
- * time. */
-static result sample(struct hunt *hunt, struct aim *aim, bool *taken)
+/* Goes on to the next visit of the place, if it is near: there registers mean the same each time. */
+static result sample(struct hunt *hunt, bool *taken)
 {
 	const uint64_t patience =
 		SAMPLE_NS > 2 * hunt->stop->recurs_ns ? SAMPLE_NS : 2 * hunt->stop->recurs_ns;
@@ -222,33 +232,44 @@ static result sample(struct hunt *hunt, struct aim *aim, bool *taken)
 	/* Where it has the stop's registers it stays. */
 	*taken = stop == MACHINE_BREAKPOINT &&
 		 memcmp(breakpoints->here.gpr, hunt->stop->cpu.gpr, sizeof(hunt->stop->cpu.gpr)) != 0;
-	if (*taken)
-		aim_add(aim, hunt->guest_ns, breakpoints->here.gpr);
 	breakpoints_lift(breakpoints);
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
 
-/* From a visit on a long way in a loop, as near as registers lead, which is a part of what remains at a time. */
+/* How far the guest may run without looking; 0: no further. */
+static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
+{
+	const uint64_t late = hunt->late_ns / (hunt->alarms + 1);
+	uint64_t remaining, span;
+
+	if (aim->count < AIM_SAMPLES)
+		return hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
+	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining) || remaining < LATE_TIMES * late)
+		return 0;
+	span = remaining / pace_part(pace_of(hunt));
+	return span > SAMPLE_APART_NS ? span : 0;
+}
+
+/*
+ * From a visit on a long way in a loop, as near as registers lead, which is a part of what remains at a time. Time is
+ * what was asked for: what the guest ran longer makes it look faster than it is, and so goes a shorter way.
+ */
 static result come_near(struct hunt *hunt)
 {
-	const uint64_t least = SAMPLE_APART_NS + pace_of(hunt)->late_ns;
-	const uint64_t apart = hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
 	struct aim aim = { .count = 0 };
-	uint64_t remaining;
-	bool taken;
+	uint64_t asked = 0;
+	uint64_t span = may_run(hunt, &aim);
+	bool taken = span >= SAMPLE_APART_NS;
 
-	if (apart < least)
-		return OK;
-	TRY(sample(hunt, &aim, &taken));
-	while (taken && aim.count < AIM_SAMPLES) {
-		TRY(run_blind(hunt, apart));
-		TRY(sample(hunt, &aim, &taken));
-	}
-	while (taken && aim_remaining(&aim, hunt->stop->cpu.gpr, &remaining) &&
-	       remaining / pace_part(pace_of(hunt)) > 2 * least) {
-		TRY(run_blind(hunt, remaining / pace_part(pace_of(hunt)) - least));
-		TRY(sample(hunt, &aim, &taken));
+	while (taken && span > 0) {
+		TRY(sample(hunt, &taken));
+		if (!taken)
+			break;
+		aim_add(&aim, asked, breakpoints_of(hunt)->here.gpr);
+		span = may_run(hunt, &aim);
+		asked += span;
+		TRY(run_blind(hunt, span));
 	}
 	return OK;
 }
@@ -289,29 +310,46 @@ static result compare_in_place(struct hunt *hunt, const struct cpu_state *state)
 	return OK;
 }
 
-/* Executes about so many instructions from `state` on; `*cheaper`: the visits on the way would have cost more. */
-static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, bool *cheaper)
+/* Executes so many instructions from `state` on, or up to one that the vCPU must execute, and that one. */
+static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, uint64_t *passes)
 {
-	struct native_target target = { .rip = hunt->stop->cpu.rip };
-	uint64_t begin = run_meter_cpu(), executed = 0, passes = 0;
+	struct native_target target = { .rip = hunt->stop->cpu.rip, .at_once = hunt->at_once };
+	struct native_outcome outcome;
 
 	memcpy(target.gpr, hunt->stop->cpu.gpr, sizeof(target.gpr));
-	for (unsigned stops = 0; !hunt->over && executed < instructions && stops < STRETCH_STOPS;) {
-		struct native_outcome outcome;
+	native_step_run(hunt->replica->preempt.native, state, &target, instructions, &outcome);
+	hunt->executed += outcome.executed;
+	*passes += outcome.passes;
+	hunt->at_once = outcome.end == NATIVE_STOPPED;
+	if (outcome.end == NATIVE_FOUND)
+		return compare_in_place(hunt, state);
+	return outcome.end == NATIVE_STOPPED ? step_aside(hunt, state) : OK;
+}
 
-		native_step_run(hunt->replica->preempt.native, state, &target, instructions - executed, &outcome);
-		executed += outcome.executed;
-		passes += outcome.passes;
-		target.at_once = outcome.end != NATIVE_FOUND;
-		if (outcome.end == NATIVE_FOUND)
-			TRY(compare_in_place(hunt, state));
-		else if (outcome.end == NATIVE_STOPPED)
-			TRY(step_aside(hunt, state));
-		stops += outcome.end == NATIVE_STOPPED;
+/* For about so many instructions, and as long as some visits take at least; `*cheaper`: than the visits on the way. */
+static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, bool *cheaper)
+{
+	const uint64_t visit_ns = 2 * hunt->step_ns;
+	uint64_t begin = run_meter_cpu(), spent = 0, passes = 0, before = hunt->executed;
+
+	*cheaper = true;
+	while (!hunt->over &&
+	       (spent < TRIAL_VISITS * visit_ns || (*cheaper && hunt->executed - before < instructions))) {
+		TRY(execute(hunt, state, instructions / STRETCH_PARTS, &passes));
+		spent = run_meter_cpu() - begin;
+		*cheaper = spent < passes * visit_ns;
 	}
-	hunt->executed += executed;
-	*cheaper = run_meter_cpu() - begin < passes * 2 * hunt->step_ns;
+	hunt->in_place |= *cheaper;
 	return OK;
+}
+
+/* The next trial comes later if this one was in vain. */
+static void plan_trial(struct hunt *hunt, bool cheaper)
+{
+	hunt->trial_gap = cheaper ? TRIAL_VISITS : 2 * hunt->trial_gap;
+	if (hunt->trial_gap > TRIAL_VISITS_MOST)
+		hunt->trial_gap = TRIAL_VISITS_MOST;
+	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
 }
 
 /* Instruction by instruction from the visit at hand on, for as long as that is cheaper than going from visit to
@@ -325,6 +363,7 @@ static result go_in_place(struct hunt *hunt)
 
 	breakpoints_lift(breakpoints_of(hunt));
 	TRY(machine_export(&replica->machine, &state));
+	hunt->at_once = false;
 	while (cheaper && !hunt->over) {
 		TRY(stretch(hunt, &state, instructions, &cheaper));
 		if (hunt->over)
@@ -339,10 +378,7 @@ static result go_in_place(struct hunt *hunt)
 		finish(hunt, HUNT_LOST);
 	else
 		TRY(obey(hunt));
-	hunt->trial_gap = cheaper ? TRIAL_VISITS : 2 * hunt->trial_gap;
-	if (hunt->trial_gap > TRIAL_VISITS_MOST)
-		hunt->trial_gap = TRIAL_VISITS_MOST;
-	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
+	plan_trial(hunt, cheaper);
 	if (hunt->over || !cheaper || hunt->led)
 		return OK;
 	hunt->led = true;
@@ -377,9 +413,13 @@ static result search(struct hunt *hunt)
 			TRY(plant(hunt));
 		if (hunt->over)
 			break;
+		if (!alarm_pending(&hunt->replica->preempt.alarm, clock_monotonic_ns()))
+			alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + LOOK_NS);
 		TRY(run_on(hunt, &stop));
 		if (stop == MACHINE_BREAKPOINT)
 			TRY(take_visit(hunt));
+		else if (!hunt->over && is_lost(hunt))
+			finish(hunt, HUNT_LOST);
 	}
 	return OK;
 }
@@ -401,7 +441,7 @@ static void learn(const struct hunt *hunt)
 	if (hunt->end == HUNT_EXITED || hunt->end == HUNT_LOST)
 		pace_passed(pace_of(hunt));
 	/* How long the guest would have needed for what was executed in place is not known. */
-	if (hunt->end != HUNT_FOUND || hunt->executed > 0 || way == 0)
+	if (hunt->end != HUNT_FOUND || hunt->in_place || way == 0)
 		return;
 	pace_found(pace_of(hunt), hunt->guest_ns, way);
 	histogram_add(&statistics->hunt_ratio, hunt->guest_ns * 1000 / way);

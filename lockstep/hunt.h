@@ -1,7 +1,7 @@
 /*
- * Hunt: a follower finds the place inside a segment at which its leader was stopped. A breakpoint takes it to each visit
- * of the stop's instruction, or the guest's code is executed in place; there all registers and the digest of all memory
- * must be equal: equal states have equal futures. What part of the way is run without looking, pace.h tells.
+ * Hunt: a follower finds the place inside a segment at which its leader was stopped. A breakpoint takes it to each
+ * visit of the stop's instruction, or the guest's code is executed in place; there all registers and the digest of all
+ * memory must be equal: equal states have equal futures. What part of the way is run without looking, pace.h tells.
  */
 #ifndef TERCET_LOCKSTEP_HUNT_H
 #define TERCET_LOCKSTEP_HUNT_H

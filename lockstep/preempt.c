@@ -119,14 +119,15 @@ void preempt_go_until(struct preempt *preempt, uint64_t at)
 	alarm_set(&preempt->alarm, at);
 }
 
-/* An alarm that finds the thread at work for longer than it was set for comes late because this host's own host was
- * elsewhere: nobody knows how much of that time the guest was. */
+/* An alarm that finds the thread at work for longer than it was set for comes late, perhaps because this host's own
+ * host was elsewhere: nobody knows how much of that time the guest ran. */
 uint64_t preempt_ran_since(const struct preempt *preempt)
 {
 	uint64_t spent = run_meter_cpu() - preempt->entered_cpu;
 	uint64_t most = preempt->alarm.at > preempt->entered_at ? preempt->alarm.at - preempt->entered_at : 0;
 
-	return spent > KICK_NS && spent <= most + KICK_NS ? spent - KICK_NS : 0;
+	spent = spent < most ? spent : most;
+	return spent > KICK_NS ? spent - KICK_NS : 0;
 }
 
 bool preempt_shows_the_way(const struct preempt *preempt)
