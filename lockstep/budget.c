@@ -32,10 +32,11 @@ uint32_t budget_price(uint32_t price, uint64_t cost, uint64_t way)
 	uint64_t last = way >= 1000 ? cost / (way / 1000) : cost;
 
 	last = last < PRICE_MOST ? last : PRICE_MOST;
-	return (uint32_t)(price == 0 ? last : (3 * (uint64_t)price + last) / 4);
+	last = price == 0 ? last : (3 * (uint64_t)price + last) / 4;
+	return last > 0 ? (uint32_t)last : 1;
 }
 
 bool budget_covers(uint32_t share, uint32_t price)
 {
-	return (uint64_t)price * 1000 <= (uint64_t)share * (1000 + (uint64_t)price);
+	return price != 0 && (uint64_t)price * 1000 <= (uint64_t)share * (1000 + (uint64_t)price);
 }

@@ -21,11 +21,11 @@ void budget_begin(struct budget *budget, uint64_t now);
 bool budget_affords(struct budget *budget, uint64_t cost, uint32_t share, uint64_t now);
 
 /* What something costs, in thousandths of what it is measured by, when it was `price` so far (0: not known) and `cost`
- * for the last `way`: one time does not tell everything. */
+ * for the last `way`: one time does not tell everything. It is 1 at least. */
 uint32_t budget_price(uint32_t price, uint64_t cost, uint64_t way);
 
 /* Whether ways at this price, each of which is paid for before the next one begins, cost no more than `share`
- * thousandths of the time. */
+ * thousandths of the time; a price that is not known is not covered. */
 bool budget_covers(uint32_t share, uint32_t price);
 
 #endif

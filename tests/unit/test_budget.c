@@ -63,6 +63,8 @@ START_TEST(prices)
 	ck_assert_uint_eq(price, 2250);
 	ck_assert_uint_eq(budget_price(price, 2250, 1000), 2250);
 	ck_assert_uint_eq(budget_price(0, UINT64_MAX, 1), 1000000);
+	ck_assert_uint_eq(budget_price(0, 0, 1000), 1);
+	ck_assert_uint_eq(budget_price(1, 0, 1000), 1);
 	ck_assert_uint_eq(budget_price(1000000, UINT64_MAX, 0), 1000000);
 }
 END_TEST
@@ -75,7 +77,8 @@ START_TEST(what_a_share_covers)
 	ck_assert(budget_covers(50, 52));
 	ck_assert(!budget_covers(50, 53));
 	ck_assert(budget_covers(1000, 1000000));
-	ck_assert(budget_covers(0, 0));
+	ck_assert(!budget_covers(1000, 0));
+	ck_assert(!budget_covers(0, 1));
 }
 END_TEST
 
