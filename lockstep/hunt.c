@@ -17,13 +17,13 @@
  * leader's way. Samples that are nearer to each other say little, */
 enum { LOOKS_PART = 8 };
 #define SAMPLE_APART_NS (150 * NS_PER_US)
-/* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains is this many
- * times as long as that takes. */
+/* and where the place does not come for so long the guest is elsewhere. Alarms come late: where what remains is not so
+ * many times as long as that takes, the guest runs as short as can be, which tells how much it then is. */
 #define SAMPLE_NS (5 * NS_PER_MS)
 enum { LATE_TIMES = 4 };
 /* Whether it is cheaper to execute instructions in place than to stop the vCPU at each visit is tried for as long as so
  * many visits take, in parts of so many instructions, and if it is, in parts that are four times as long; */
-enum { TRIAL_VISITS = 8, TRIAL = 1 << 8, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_PARTS = 8 };
+enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_PARTS = 8 };
 /* after so many visits, and if it was not, after twice as many. */
 enum { TRIAL_VISITS_MOST = 1024 };
 /* While the guest runs it is looked so often whether it is lost. */
@@ -34,8 +34,6 @@ enum { TRIAL_VISITS_MOST = 1024 };
 #define SETTLE_NS (50 * NS_PER_MS)
 /* Met so many times as often as can be until there, and this, the stop must have been passed. */
 enum { LOST_TIMES = 4, LOST_VISITS = 1000 };
-/* Nobody looks for longer: the supervisor waits for a ballot for some watchdog's times only (watch.c). */
-#define LOST_NS (3 * NS_PER_S)
 
 struct hunt {
 	struct replica *replica;
@@ -171,13 +169,14 @@ static result compare(struct hunt *hunt, bool *equal)
 	return OK;
 }
 
+/* Nobody looks for longer than a watchdog's time: the supervisor waits for a ballot for twice that (watch.c). */
 static bool is_lost(const struct hunt *hunt)
 {
 	const struct stop_point *stop = hunt->stop;
 	uint64_t apart = stop->recurs_ns > 0 ? stop->recurs_ns : 1;
 
 	return hunt->visits > LOST_VISITS + LOST_TIMES * ((stop->run_ns + SETTLE_NS) / apart) ||
-	       run_meter_read(&hunt->meter) > stop->run_ns + LOST_NS;
+	       run_meter_read(&hunt->meter) > stop->run_ns + hunt->replica->config.watchdog;
 }
 
 /* Past the place at hand. */
@@ -245,10 +244,12 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
 
 	if (aim->count < AIM_SAMPLES)
 		return hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
-	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining) || remaining < LATE_TIMES * late)
+	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining))
 		return 0;
 	span = remaining / pace_part(pace_of(hunt));
-	return span > SAMPLE_APART_NS ? span : 0;
+	if (span <= SAMPLE_APART_NS)
+		return 0;
+	return remaining < LATE_TIMES * late ? SAMPLE_APART_NS : span;
 }
 
 /*
@@ -326,13 +327,19 @@ static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	return outcome.end == NATIVE_STOPPED ? step_aside(hunt, state) : OK;
 }
 
-/* For about so many instructions, and as long as some visits take at least; `*cheaper`: than the visits on the way. */
+/* For about so many instructions, and as long as some visits take at least; `*cheaper`: than the visits on the way.
+ * What is executed for the first time is decoded, and takes much longer. */
 static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, bool *cheaper)
 {
 	const uint64_t visit_ns = 2 * hunt->step_ns;
-	uint64_t begin = run_meter_cpu(), spent = 0, passes = 0, before = hunt->executed;
+	uint64_t begin, spent = 0, passes = 0, before;
 
 	*cheaper = true;
+	if (instructions == TRIAL)
+		TRY(execute(hunt, state, TRIAL, &passes));
+	begin = run_meter_cpu();
+	before = hunt->executed;
+	passes = 0;
 	while (!hunt->over &&
 	       (spent < TRIAL_VISITS * visit_ns || (*cheaper && hunt->executed - before < instructions))) {
 		TRY(execute(hunt, state, instructions / STRETCH_PARTS, &passes));

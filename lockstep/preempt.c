@@ -166,6 +166,12 @@ static uint64_t way_of(const struct preempt *preempt)
 	return preempt->before + (run_meter_cpu() - preempt->begin_cpu);
 }
 
+/* And how long of that it has run, as far as that is known. */
+static uint64_t run_of(const struct preempt *preempt, uint64_t grace)
+{
+	return preempt->ran + (preempt->before < grace ? preempt->before : grace);
+}
+
 /* --- the budget --- */
 
 /* What preemptions have cost so far: this replica, and that follower which they cost most. A stop that was not found
@@ -186,11 +192,13 @@ static uint64_t cost_so_far(const struct replica *replica)
 	return replica->preempt.spent_ns + most;
 }
 
-/* Whether all followers have come out of the last stop: what that cost them is not known before. */
+/* Whether all followers have come out of the last stop: what that cost them is not known before. One that complains
+ * will not. */
 static bool stop_is_found(const struct replica *replica)
 {
 	for (unsigned i = 0; i < replica->config.replicas; i++)
 		if (i != replica->config.index && (atomic_load(&replica->supervisor->live) >> i & 1) &&
+		    atomic_load(&replica->peers[i].control->complaint) == COMPLAINT_NONE &&
 		    checked_word_load(&replica->peers[i].control->reached, 0) < replica->preempt.stop_position)
 			return false;
 	return true;
@@ -240,9 +248,14 @@ static bool wait_to_stop(struct replica *replica)
 	return may;
 }
 
-static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t recurs_ns)
+/* Stops there, unless the code is younger than the segment: a follower would not see its breakpoint written over. */
+static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t recurs_ns, bool *booked)
 {
-	struct stop_point stop = { .cpu = *state, .run_ns = replica->preempt.ran, .recurs_ns = recurs_ns };
+	struct stop_point stop = {
+		.cpu = *state,
+		.run_ns = run_of(&replica->preempt, replica->config.preempt_grace),
+		.recurs_ns = recurs_ns,
+	};
 	struct preempt *preempt = &replica->preempt;
 	uint64_t linear = instruction_pointer(state);
 	uint64_t begin = run_meter_cpu();
@@ -251,6 +264,10 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 		TRY(ballot_box_memory(&replica->box, &stop.ram));
 	if (!page_walk(&replica->ram, state, linear, &stop.code_at))
 		return fail(STATUS_FAILED, "the guest's code at 0x%llx is nowhere", (unsigned long long)linear);
+	*booked = !replica->box.compared ||
+		  !ballot_box_found_written(&replica->box, stop.code_at / RAM_PAGE_SIZE);
+	if (!*booked)
+		return OK;
 	(void)page_walk_read(&replica->ram, state, linear, stop.code,
 			     STOP_POINT_CODE < RAM_PAGE_SIZE - linear % RAM_PAGE_SIZE ?
 				     STOP_POINT_CODE :
@@ -325,9 +342,11 @@ static result stop_somewhere(struct replica *replica, bool *ended)
 	}
 	preempt->spent_ns += scout.cost_ns;
 	preempt->ran += scout.went_ns;
-	*ended = scout.ended || found;
 	if (found)
-		return book_stop(replica, &state, recurs_ns);
+		TRY(book_stop(replica, &state, recurs_ns, &found));
+	*ended = scout.ended || found;
+	if (*ended)
+		return OK;
 	preempt_go_until(preempt, clock_monotonic_ns() + NOWHERE_NS);
 	return OK;
 }

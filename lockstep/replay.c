@@ -420,6 +420,7 @@ static result make_config(struct replay *replay)
 		.replicas = MEMBERS,
 		.memory = machine->memory,
 		.vote_interval = NS_PER_S,
+		.watchdog = replay->options->watchdog,
 		.rtc_epoch = machine->rtc_epoch,
 		.kind = machine->kind,
 		.verbose = replay->options->verbose,

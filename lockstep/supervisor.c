@@ -205,6 +205,7 @@ static result make_config(struct supervisor *supervisor)
 		.vote_interval = options->vote_interval,
 		.preempt_grace = options->preempt_grace,
 		.segment_max = options->segment_max,
+		.watchdog = options->watchdog,
 		.preempt_budget = options->preempt_budget,
 		.rtc_epoch = (int64_t)time(NULL),
 		.kind = options->kind,

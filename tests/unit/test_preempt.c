@@ -59,6 +59,7 @@ static void start(const uint8_t *code, const uint8_t *code_end)
 		replica->config.preempt_grace = 100 * NS_PER_US;
 		replica->config.segment_max = NS_PER_MS;
 		replica->config.preempt_budget = 1000;
+		replica->config.watchdog = 3 * NS_PER_S;
 		must_succeed(preempt_create(replica));
 		ck_assert(replica->preempt.works);
 		ck_assert_uint_eq(atomic_load(&replica->own.control->preempts), 1);

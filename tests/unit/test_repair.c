@@ -307,6 +307,30 @@ START_TEST(respawned_when_all_have_left)
 }
 END_TEST
 
+/* Of two that are left, one has passed the other's stop: it has no say, and is repaired. Of one that says that the tape
+ * does not fit, nobody can tell whether it is right. */
+START_TEST(passed_by_one_of_two)
+{
+	must_succeed(repair_lose(supervisor, &supervisor->members[2], "died", "killed"));
+	supervised_stand(&supervised, 1, 100, 480);
+	supervised_complain(&supervised, 1);
+	atomic_store(&supervised.own[1].control->complaint, _i ? COMPLAINT_PASSED : COMPLAINT_TAPE);
+	must_succeed(verdict_bury_dead(supervisor));
+	supervised_must_be_led(&supervised, 0, 0, 0);
+	supervised_stand(&supervised, 0, 100, 480);
+	supervised_vote(&supervised, 0, 1);
+	if (!_i) {
+		must_fail(verdict_judge(supervisor), STATUS_NO_MAJORITY, "nobody can tell which replica is right");
+		return;
+	}
+	must_succeed(verdict_judge(supervisor));
+	supervised_must_be(&supervised, 1, CARE_WAITING);
+	ck_assert_str_eq(first_kind(supervisor->tally.overshoots), "overshot");
+	ck_assert_uint_eq(supervisor->tally.votes[VOTE_MINORITY], 1);
+	ck_assert_uint_eq(supervisor->tally.unconfirmed, 1);
+}
+END_TEST
+
 /* Leader after leader, down to the last; a lone one goes on. */
 START_TEST(all_lost)
 {
@@ -538,6 +562,7 @@ int main(int argc, char **argv)
 	tcase_add_test(three, misled);
 	tcase_add_test(three, unfound);
 	tcase_add_loop_test(three, overshot, 0, 2);
+	tcase_add_loop_test(three, passed_by_one_of_two, 0, 2);
 	tcase_add_test(three, misled_at_different_positions);
 	tcase_add_test(three, misled_once);
 	tcase_add_loop_test(three, differently_misled, 0, (int)ARRAY_SIZE(places));
