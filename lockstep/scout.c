@@ -54,11 +54,13 @@ static void add_place(struct scout *scout, const struct cpu_state *state, uint64
 static void find_candidates(struct scout *scout, const struct cpu_state *state)
 {
 	const struct replica *replica = scout->replica;
-	uint64_t addresses[BREAKPOINTS_MAX / 2];
+	uint64_t addresses[BREAKPOINTS_MAX / 2], recurs_ns[PLACES_GOOD];
+	struct breakpoint known[PLACES_GOOD];
 	size_t count;
 
-	for (unsigned i = 0; i < PLACES_GOOD && replica->preempt.places.good[i].linear != 0; i++)
-		add_candidate(scout, &replica->preempt.places.good[i]);
+	count = places_known(&replica->preempt.places, &replica->ram, known, recurs_ns, PLACES_GOOD);
+	for (size_t i = 0; i < count; i++)
+		add_candidate(scout, &known[i]);
 	count = instruction_loop_ends(&replica->ram, state, addresses, ARRAY_SIZE(addresses));
 	for (size_t i = 0; i < count; i++)
 		add_place(scout, state, addresses[i]);
@@ -152,6 +154,12 @@ static bool is_good(const struct scout *scout, uint64_t recurs_ns)
 	return walk <= scout->way / GOOD_PART || walk <= GOOD_NS;
 }
 
+/* For the next time; with nothing planted. */
+static void remember(struct scout *scout, const struct breakpoint *place, uint64_t recurs_ns)
+{
+	places_remember(&scout->replica->preempt.places, &scout->replica->ram, place, recurs_ns);
+}
+
 /* Books a visit; gives whether this is the place. */
 static bool visit(struct scout *scout, struct scout_candidate *candidate)
 {
@@ -182,7 +190,6 @@ static result look_at_visit(struct scout *scout, uint64_t *recurs_ns)
 
 	if (candidate && visit(scout, candidate)) {
 		*recurs_ns = candidate->recurs_ns;
-		places_remember(&scout->replica->preempt.places, &candidate->place, *recurs_ns);
 		return OK;
 	}
 	TRY(leave_place(scout, candidate));
@@ -234,11 +241,11 @@ static result go_to_best(struct scout *scout, uint64_t window, uint64_t *recurs_
 	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
 	       clock_monotonic_ns() < scout->until)
 		TRY(go_on(scout, &stop));
-	if (stop == MACHINE_BREAKPOINT) {
+	if (stop == MACHINE_BREAKPOINT)
 		*recurs_ns = best->recurs_ns;
-		places_remember(&scout->replica->preempt.places, &best->place, best->recurs_ns);
-	}
 	breakpoints_lift(breakpoints);
+	if (*recurs_ns != 0)
+		remember(scout, &best->place, *recurs_ns);
 	return OK;
 }
 
@@ -259,6 +266,8 @@ static result look_for_rare(struct scout *scout, uint64_t *recurs_ns)
 		planted = breakpoints->count > 0;
 	}
 	breakpoints_lift(breakpoints);
+	if (*recurs_ns != 0)
+		remember(scout, &met_candidate(scout)->place, *recurs_ns);
 	return OK;
 }
 
@@ -285,34 +294,38 @@ result scout_any(struct scout *scout, struct cpu_state *state, bool *found)
 /* Goes on to the first visit of a place that was good. */
 static result go_to_known(struct scout *scout, uint64_t *recurs_ns)
 {
-	const struct places *places = &scout->replica->preempt.places;
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	const unsigned limit = breakpoints->kind->limit < PLACES_GOOD ? breakpoints->kind->limit : PLACES_GOOD;
 	enum machine_stop stop = MACHINE_INTERRUPTED;
-	unsigned count = 0;
+	struct breakpoint known[PLACES_GOOD];
+	uint64_t recurs[PLACES_GOOD];
+	unsigned count = places_known(&scout->replica->preempt.places, &scout->replica->ram, known, recurs, limit);
 	bool planted;
 
-	while (count < PLACES_GOOD && count < breakpoints->kind->limit && places->good[count].linear != 0)
-		count++;
 	if (count == 0)
 		return OK;
-	TRY(breakpoints_plant(breakpoints, places->good, count, &planted));
+	TRY(breakpoints_plant(breakpoints, known, count, &planted));
 	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
 	       clock_monotonic_ns() < scout->until)
 		TRY(go_on(scout, &stop));
 	for (unsigned i = 0; i < count && stop == MACHINE_BREAKPOINT; i++)
-		if (places->good[i].linear == instruction_pointer(&breakpoints->here))
-			*recurs_ns = places->recurs_ns[i];
+		if (known[i].linear == instruction_pointer(&breakpoints->here))
+			*recurs_ns = recurs[i];
 	breakpoints_lift(breakpoints);
 	return OK;
 }
 
-result scout_rare(struct scout *scout, const struct cpu_state *state, uint64_t settle, uint64_t *recurs_ns)
+result scout_rare(struct scout *scout, struct cpu_state *state, uint64_t settle, uint64_t *recurs_ns)
 {
 	*recurs_ns = 0;
 	if (is_cheap(scout)) {
+		bool found = false;
+
 		scout->until = clock_monotonic_ns() + settle / KNOWN_PART;
 		TRY(go_to_known(scout, recurs_ns));
-		if (*recurs_ns != 0 || scout->ended || scout->gone)
+		if (*recurs_ns == 0 && !scout->ended && !scout->gone)
+			TRY(scout_any(scout, state, &found));
+		if (!found)
 			return OK;
 	}
 	find_candidates(scout, state);

@@ -45,9 +45,9 @@ must_check result scout_any(struct scout *scout, struct cpu_state *state, bool *
 /*
  * From `state` on the guest runs, for about `settle` ns of the host's time, until it comes to a place that it seldom
  * comes to; that it does so every `*recurs_ns` ns is known then, and it stands there, before the instruction. 0: there
- * is none, or all is over.
+ * is none, or all is over. `state` changes meanwhile.
  */
-must_check result scout_rare(struct scout *scout, const struct cpu_state *state, uint64_t settle,
+must_check result scout_rare(struct scout *scout, struct cpu_state *state, uint64_t settle,
 			     uint64_t *recurs_ns);
 
 #endif

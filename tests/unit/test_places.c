@@ -4,23 +4,30 @@
 
 #include "base/futex.h"
 #include "lockstep/places.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/guest_memory.h"
+
+enum { MEMORY = 1 << 20 };
 
 static struct places places;
+static struct ram ram;
 
 static void remember(uint64_t address)
 {
-	places_remember(&places, &(struct breakpoint){ .linear = address, .physical = address }, address / 16);
+	places_remember(&places, &ram, &(struct breakpoint){ .linear = address, .physical = address }, address / 16);
 }
 
 static void setup(void)
 {
 	places = (struct places){ .dense_next = 0 };
 	places_forget_dense(&places, 10 * NS_PER_S);
+	guest_memory_make(&ram, MEMORY);
+	for (uint64_t i = 0; i < MEMORY; i++)
+		ram.memory[i] = (uint8_t)(i % 251);
 }
 
 static void teardown(void)
 {
+	ram_unmap(&ram);
 }
 
 START_TEST(the_last_comes_first)
@@ -32,12 +39,37 @@ START_TEST(the_last_comes_first)
 		ck_assert_uint_eq(places.recurs_ns[i], PLACES_GOOD + 2 - i);
 	}
 	/* What is the front's already, or in its midst, is there once. */
-	places_remember(&places, &places.good[3], 5);
+	places_remember(&places, &ram, &places.good[3], 5);
 	ck_assert_uint_eq(places.recurs_ns[0], 5);
 	ck_assert_uint_eq(places.recurs_ns[1], PLACES_GOOD + 2);
 	ck_assert_uint_eq(places.good[0].physical, (PLACES_GOOD - 1) * 16);
 	for (unsigned i = 1; i < PLACES_GOOD; i++)
 		ck_assert_uint_ne(places.good[i].physical, places.good[0].physical);
+}
+END_TEST
+
+/* Where other bytes stand by now there is no place any more; up to a page's end, and where there is no memory. */
+START_TEST(the_same_code)
+{
+	struct breakpoint known[PLACES_GOOD];
+	uint64_t recurs_ns[PLACES_GOOD];
+
+	remember(0x1000);
+	remember(0x2FF8);
+	remember(0x4000);
+	ck_assert_uint_eq(places_known(&places, &ram, known, recurs_ns, PLACES_GOOD), 3);
+	ck_assert_uint_eq(known[0].linear, 0x4000);
+	ck_assert_uint_eq(recurs_ns[2], 0x100);
+	ck_assert_uint_eq(places_known(&places, &ram, known, recurs_ns, 2), 2);
+	ram.memory[0x3000] ^= 1;
+	ck_assert_uint_eq(places_known(&places, &ram, known, recurs_ns, PLACES_GOOD), 3);
+	ram.memory[0x2FFF] ^= 1;
+	ram.memory[0x4000 + PLACES_CODE - 1] ^= 1;
+	ck_assert_uint_eq(places_known(&places, &ram, known, recurs_ns, PLACES_GOOD), 1);
+	ck_assert_uint_eq(known[0].linear, 0x1000);
+	ck_assert_uint_eq(recurs_ns[0], 0x100);
+	remember(MEMORY);
+	ck_assert_uint_eq(places_known(&places, &ram, known, recurs_ns, PLACES_GOOD), 1);
 }
 END_TEST
 
@@ -70,6 +102,7 @@ int main(void)
 
 	tcase_add_checked_fixture(all, setup, teardown);
 	tcase_add_test(all, the_last_comes_first);
+	tcase_add_test(all, the_same_code);
 	tcase_add_test(all, dense_for_a_second);
 	tcase_add_test(all, too_many_dense);
 	suite_add_tcase(suite, all);
