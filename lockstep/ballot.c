@@ -145,14 +145,6 @@ result ballot_box_memory(struct ballot_box *box, struct digest *digest)
 	return OK;
 }
 
-bool ballot_box_found_written(const struct ballot_box *box, uint64_t page)
-{
-	for (uint64_t i = box->changes_voted; i < box->changes; i++)
-		if (box->area->changes[i % box->area->changes_size].page == page)
-			return true;
-	return false;
-}
-
 result ballot_box_refresh(struct ballot_box *box)
 {
 	TRY(hash_written(box, NULL));

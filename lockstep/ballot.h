@@ -43,9 +43,6 @@ must_check result ballot_box_cast(struct ballot_box *box, const struct vote_reco
 /* The digest of all memory as it is now, between two votes. */
 must_check result ballot_box_memory(struct ballot_box *box, struct digest *digest);
 
-/* Whether that has found, since the last vote, that this page was written. */
-bool ballot_box_found_written(const struct ballot_box *box, uint64_t page);
-
 /* Brings the hash table up to date with memory that no vote will speak of. */
 must_check result ballot_box_refresh(struct ballot_box *box);
 

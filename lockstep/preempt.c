@@ -248,7 +248,31 @@ static bool wait_to_stop(struct replica *replica)
 	return may;
 }
 
-/* Stops there, unless the code is younger than the segment: a follower would not see its breakpoint written over. */
+/* What stands at a place, up to the end of its page. */
+static bool read_code(const struct ram *ram, uint64_t at, uint8_t code[STOP_POINT_CODE])
+{
+	uint64_t length = RAM_PAGE_SIZE - at % RAM_PAGE_SIZE;
+
+	memset(code, 0, STOP_POINT_CODE);
+	return !failed(ram_read(ram, at, code, length < STOP_POINT_CODE ? length : STOP_POINT_CODE));
+}
+
+/* Whether followers, which are at the segment's beginning or before it, have the same code there: else the guest writes
+ * it on the way, and the breakpoint that they plant would be gone. */
+static bool followers_have(const struct replica *replica, const struct stop_point *stop)
+{
+	uint8_t code[STOP_POINT_CODE];
+
+	for (unsigned i = 0; i < replica->config.replicas; i++)
+		if (i != replica->config.index && (atomic_load(&replica->supervisor->live) >> i & 1) &&
+		    replica->peer_rams[i].memory &&
+		    (!read_code(&replica->peer_rams[i], stop->code_at, code) ||
+		     memcmp(code, stop->code, sizeof(code)) != 0))
+			return false;
+	return true;
+}
+
+/* Stops there, if that is a place where followers can plant a breakpoint. */
 static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t recurs_ns, bool *booked)
 {
 	struct stop_point stop = {
@@ -260,18 +284,14 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 	uint64_t linear = instruction_pointer(state);
 	uint64_t begin = run_meter_cpu();
 
-	if (replica->box.compared)
-		TRY(ballot_box_memory(&replica->box, &stop.ram));
 	if (!page_walk(&replica->ram, state, linear, &stop.code_at))
 		return fail(STATUS_FAILED, "the guest's code at 0x%llx is nowhere", (unsigned long long)linear);
-	*booked = !replica->box.compared ||
-		  !ballot_box_found_written(&replica->box, stop.code_at / RAM_PAGE_SIZE);
+	(void)read_code(&replica->ram, stop.code_at, stop.code);
+	*booked = followers_have(replica, &stop);
 	if (!*booked)
 		return OK;
-	(void)page_walk_read(&replica->ram, state, linear, stop.code,
-			     STOP_POINT_CODE < RAM_PAGE_SIZE - linear % RAM_PAGE_SIZE ?
-				     STOP_POINT_CODE :
-				     RAM_PAGE_SIZE - linear % RAM_PAGE_SIZE);
+	if (replica->box.compared)
+		TRY(ballot_box_memory(&replica->box, &stop.ram));
 	preempt->stop_position = replica->machine.position + 1;
 	preempt->stop_way = way_of(preempt);
 	preempt->stop_cost = cost_so_far(replica);

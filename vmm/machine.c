@@ -199,14 +199,23 @@ static void decode_exit(struct machine *machine)
 /*
  * Between the shim's VMRUN and the nested guest's first instruction KVM takes the interrupt window for open,
  * whatever RFLAGS.IF is (svm_interrupt_allowed gives -EBUSY there, which is taken for true), as often as it is kept
- * from entering the guest. Nothing has happened to the guest then, and how often is the host's business.
+ * from entering the guest. Nothing has happened to the guest then, and how often is the host's business. Where
+ * RFLAGS.IF is set, an event in the VMCB is still to be delivered, such as a #GP that came to the shim because of
+ * breakpoints.
  */
-static bool false_window(const struct machine *machine)
+static result false_window(const struct machine *machine, bool *is_false)
 {
 	const struct kvm_run *run = machine->vcpu.run;
+	enum kvm_vcpu_place place;
 
-	return machine->has_shim && run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN &&
-	       !(run->s.regs.regs.rflags & RFLAGS_IF);
+	*is_false = machine->has_shim && run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN &&
+		    !(run->s.regs.regs.rflags & RFLAGS_IF);
+	if (*is_false || !machine->has_shim || run->exit_reason != KVM_EXIT_IRQ_WINDOW_OPEN ||
+	    !trap_shim_event_staged(&machine->shim))
+		return OK;
+	TRY(kvm_vcpu_find(&machine->vcpu, &place));
+	*is_false = place == KVM_VCPU_ENTERING;
+	return OK;
 }
 
 /* The guest's #GP that came to the shim only because of breakpoints. The emulator that loses shadows sets RF for
@@ -220,7 +229,7 @@ static bool fault_returned(struct machine *machine)
 result machine_run(struct machine *machine, enum machine_stop *stop)
 {
 	enum kvm_vcpu_stop vcpu_stop;
-	bool hit;
+	bool hit, no_window;
 
 	invariant(!machine->halted);
 	do {
@@ -234,7 +243,8 @@ result machine_run(struct machine *machine, enum machine_stop *stop)
 			*stop = MACHINE_BREAKPOINT;
 			return OK;
 		}
-	} while (false_window(machine) || fault_returned(machine));
+		TRY(false_window(machine, &no_window));
+	} while (no_window || fault_returned(machine));
 	if (machine->loses_shadows && machine->vcpu.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN)
 		TRY(interrupt_shadow_finish(&machine->vcpu, machine->ram));
 	machine->position++;

@@ -113,26 +113,6 @@ START_TEST(exit_log)
 }
 END_TEST
 
-/* What was found since the last vote, and not what was before; the ring goes round. */
-START_TEST(found_written)
-{
-	struct ballot_box *box = &replicas[0].box;
-	const uint64_t size = replicas[0].area.changes_size;
-
-	box->changes_voted = box->changes = size - 1;
-	replicas[0].area.changes[(size - 2) % size].page = 76;
-	ck_assert(!ballot_box_found_written(box, 76));
-	for (uint64_t page = 77; page < 80; page++)
-		replicas[0].area.changes[box->changes++ % size].page = page;
-	ck_assert(!ballot_box_found_written(box, 76));
-	for (uint64_t page = 77; page < 80; page++)
-		ck_assert(ballot_box_found_written(box, page));
-	ck_assert(!ballot_box_found_written(box, 80));
-	box->changes_voted = box->changes;
-	ck_assert(!ballot_box_found_written(box, 79));
-}
-END_TEST
-
 /* --- with KVM: two replicas of the same guest --- */
 
 static void setup_two(void)
@@ -576,7 +556,6 @@ int main(void)
 	tcase_add_checked_fixture(alone_tests, setup_lone, teardown_lone);
 	tcase_add_test(alone_tests, alone);
 	tcase_add_test(alone_tests, exit_log);
-	tcase_add_test(alone_tests, found_written);
 	suite_add_tcase(suite, alone_tests);
 	tcase_add_checked_fixture(pairs, setup_two, teardown_two);
 	tcase_add_test(pairs, equals_are_equal);
