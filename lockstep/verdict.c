@@ -311,29 +311,6 @@ static void book_cause(struct supervisor *supervisor, uint32_t set)
 	}
 }
 
-/*
- * A replica that passed its leader's stop tells nothing of its state. Where nobody has a majority because of that - of
- * three, one was lost before -, it has no say, like one that is lost, and is repaired like that.
- */
-static struct vote_verdict decide(const struct supervisor *supervisor, const struct vote_ballot *ballots,
-				  uint32_t voters)
-{
-	struct vote_verdict verdict = vote_decide(ballots, voters), others;
-	uint32_t passed = 0;
-
-	for (unsigned i = 0; i < supervisor->replicas; i++)
-		if ((voters >> i & 1) && supervisor->members[i].dissents && supervisor->members[i].passed)
-			passed |= 1u << i;
-	if (verdict.kind != VOTE_NO_MAJORITY || supervisor->replicas == 2 || passed == 0)
-		return verdict;
-	others = vote_decide(ballots, voters & ~passed);
-	if (others.kind == VOTE_NO_MAJORITY)
-		return verdict;
-	others.kind = VOTE_MINORITY;
-	others.minority |= passed;
-	return others;
-}
-
 static result judge_vote(struct supervisor *supervisor)
 {
 	struct vote_ballot ballots[VOTE_REPLICAS_MAX] = { 0 };
@@ -350,7 +327,7 @@ static result judge_vote(struct supervisor *supervisor)
 		return fail(STATUS_NO_MAJORITY,
 			    "replica %u is the only one left, and what it votes is damaged: the machine is stopped",
 			    supervisor->leader);
-	verdict = decide(supervisor, ballots, voters);
+	verdict = vote_decide(ballots, voters);
 	supervisor->tally.votes[verdict.kind]++;
 	book_cause(supervisor, verdict.majority ? verdict.majority : voters);
 	switch (verdict.kind) {
@@ -361,7 +338,6 @@ static result judge_vote(struct supervisor *supervisor)
 			supervisor->tally.unconfirmed++;
 		break;
 	case VOTE_MINORITY:
-		supervisor->tally.unconfirmed += (verdict.majority & (verdict.majority - 1)) == 0;
 		TRY(judge_minority(supervisor, &verdict));
 		break;
 	case VOTE_NO_MAJORITY:
