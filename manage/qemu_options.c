@@ -160,7 +160,7 @@ static result take_name(struct qemu_options *options, const char *value)
 
 	TRY(qemu_options_value(options, "-name", value, "guest", &object));
 	TRY(qemu_value_text("-name", object, "guest", &name));
-	for (; name[length] != '\0' && length < PLACES_NAME_MAX; length++) {
+	for (; length < PLACES_NAME_MAX && name[length] != '\0'; length++) {
 		char one[2] = { name[length], '\0' };
 
 		options->name[length] = failed(places_check_name("-name", one)) ? '_' : one[0];

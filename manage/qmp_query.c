@@ -270,15 +270,15 @@ static result query_blockstats(void *context, json_t *arguments, struct qmp_answ
 }
 
 static const char *const capabilities[] = { "capabilities", NULL };
-static const char *const size[] = { "value", NULL };
-static const char *const path[] = { "path", NULL };
+static const char *const balloon_parameters[] = { "value", NULL };
+static const char *const list_parameters[] = { "path", NULL };
 static const char *const property[] = { "path", "property", NULL };
 
 static const struct qmp_command commands[] = {
-	{ "balloon", size, balloon },
+	{ "balloon", balloon_parameters, balloon },
 	{ "migrate-set-capabilities", capabilities, set_capabilities },
 	{ "qom-get", property, qom_get },
-	{ "qom-list", path, qom_list },
+	{ "qom-list", list_parameters, qom_list },
 	{ "query-balloon", NULL, query_balloon },
 	{ "query-block", NULL, query_block },
 	{ "query-block-jobs", NULL, answer_nothing },
