@@ -305,13 +305,13 @@ def case_tour_classes():
 def case_tour_story():
     def event(name, replica, ms, text):
         data = {"ns": ms * 10**6, "text": text, "position": 1} | ({} if replica is None else {"replica": replica})
-        return {"event": f"TERCET_{name}", "data": data}
+        return {"event": f"LOCKSTEP_{name}", "data": data}
 
-    events = [event("LEADER_CHANGED", 1, 5, "x"),
-              event("REPLICA_FAULT", 2, 20, "replica 2 was outvoted at position 7: y"),
-              event("REPLICA_LOST", 0, 30, "replica 0 died at position 9: z"),
-              event("REPLICA_JOINED", 0, 50, "replica 0 is part of it, 9 pages were copied"),
-              event("REPLICA_REPAIRED", 2, 60, "replica 2 is part of it: 4 pages were copied")]
+    events = [event("FAILOVER", 1, 5, "x"),
+              event("DIVERGENCE", 2, 20, "replica 2 was outvoted at position 7: y"),
+              event("DEGRADED", 0, 30, "replica 0 died at position 9: z"),
+              event("RESTORED", 0, 50, "replica 0 is part of it, 9 pages were copied"),
+              event("REPAIRED", 2, 60, "replica 2 is part of it: 4 pages were copied")]
     empty = {"kind": None, "method": None, "detect_ns": None, "repair_ns": None, "pages": None}
     # The machine's clock began at 100 s of ours.
     assert events_story(events, 2, 100.0, 100.015) == {
@@ -322,8 +322,8 @@ def case_tour_story():
     # Who says after the event that it was committed is late, not early.
     assert events_story(events, 2, 100.0, 100.5)["detect_ns"] is None
     back = [event("ROLLBACK", None, 7, "the replicas go back to vote 3, position 4"),
-            event("REPLICA_FAULT", 0, 7, "replica 0 was outvoted at position 4: q"),
-            event("REPLICA_REPAIRED", 0, 9, "1 pages were copied")]
+            event("DIVERGENCE", 0, 7, "replica 0 was outvoted at position 4: q"),
+            event("REPAIRED", 0, 9, "1 pages were copied")]
     assert events_story(back, 1, 0.0, 0.003) == {
         "kind": "rollback", "method": "resync", "detect_ns": 4 * 10**6, "repair_ns": 2 * 10**6, "pages": 1}
 
