@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -162,7 +161,7 @@ bool backend_console_bring(struct backend_console *console, uint32_t device, str
 		if (console->console.input_fd < 0 && console->input_events)
 			(void)epoll_ctl(console->epoll_fd, EPOLL_CTL_DEL, input_fd, &none);
 		if (quit)
-			(void)kill(getpid(), SIGTERM);
+			(void)raise(SIGTERM);
 	}
 	arrange(console, has_room(page, kept));
 	return news;

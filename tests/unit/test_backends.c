@@ -458,6 +458,31 @@ START_TEST(console)
 }
 END_TEST
 
+/* Ctrl-A x on a terminal asks for the end as whoever sends SIGTERM does. */
+START_TEST(console_quit)
+{
+	struct backends_options options = { .count = 1 };
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	sigset_t signals;
+	int side;
+
+	ck_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+	side = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	ck_assert_int_eq(dup2(side, STDIN_FILENO), STDIN_FILENO);
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	ck_assert_int_eq(sigprocmask(SIG_BLOCK, &signals, NULL), 0);
+	backends_close(backends);
+	options.device[0] = (struct backend_option){ .kind = BOARD_PCI_CONSOLE, .place = "stdio" };
+	must_succeed(backends_open(&backends, &options));
+	ck_assert_int_eq(write(terminal, "y\001x", 3), 3);
+	ck_assert_uint_eq(next().input.data[0], 'y');
+	nothing_comes();
+	ck_assert_int_eq(sigpending(&signals), 0);
+	ck_assert_int_eq(sigismember(&signals, SIGTERM), 1);
+}
+END_TEST
+
 /* Nobody reads any more: that is told, and harms nothing else. */
 START_TEST(console_gone)
 {
@@ -521,6 +546,7 @@ int main(void)
 	tcase_add_test(tests, full_inbox);
 	tcase_add_test(tests, network);
 	tcase_add_test(tests, console);
+	tcase_add_test(tests, console_quit);
 	tcase_add_test(tests, console_gone);
 	tcase_add_test(tests, behind);
 	suite_add_tcase(suite, tests);
