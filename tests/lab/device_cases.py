@@ -18,6 +18,7 @@ import time
 import recovery
 
 INITRD = "build/initramfs-devices.cpio"
+QUIET = "quiet loglevel=1 randomize_kstack_offset=off"
 # Of guest-tools/initramfs/scripts/traffic.
 PEER, DOWNLOADS, UPLOADS = "10.9.0.1", 9001, 9002
 CLONE_NEWNET = 0x40000000  # sched.h
@@ -56,7 +57,7 @@ def case_copy(check, name, replicas, mebibytes):
         file.write(data)
     with open(image, "wb") as file:
         file.truncate(mebibytes << 20)
-    run = check.Run(name, kernel(), replicas, f"{check.CALM} tercet.script=copy",
+    run = check.Run(name, kernel(), replicas, f"{QUIET} tercet.script=copy",
                     limit=2 * check.LIMIT + 20 * mebibytes, initrd=INITRD,
                     options=["--disk", image, "--disk", f"{source},readonly", "--virtio-console", f"file:{other}"])
     try:
@@ -146,7 +147,7 @@ def case_power_cut(check, name, cuts, seed):
     last = 0
     for cut in range(cuts):
         replicas = (3, 1)[cut % 2]
-        run = check.Run(f"{name}.{cut}", kernel(), replicas, f"{check.CALM} tercet.script=commits",
+        run = check.Run(f"{name}.{cut}", kernel(), replicas, f"{QUIET} tercet.script=commits",
                         limit=2 * check.LIMIT, initrd=INITRD, options=["--disk", image])
         try:
             run.wait_for(f"commits: begin behind {last}\n", 0)
@@ -162,7 +163,7 @@ def case_power_cut(check, name, cuts, seed):
         check.expect(told == list(range(last + 1, told[-1] + 1)), f"these were told to be committed: {told}")
         last = check_database(check, image, told[-1])
         print(f"     cut {cut + 1}: {replicas} replicas, {len(told)} commits told, the last one is {last}", flush=True)
-    run = check.Run(f"{name}.end", kernel(), 3, f"{check.CALM} tercet.script=commits tercet.commits=3",
+    run = check.Run(f"{name}.end", kernel(), 3, f"{QUIET} tercet.script=commits tercet.commits=3",
                     limit=2 * check.LIMIT, initrd=INITRD, options=["--disk", image])
     try:
         console = run.finish()
@@ -266,7 +267,7 @@ def case_traffic(check, name, kills, size):
         file.truncate(size)
     peer = Peer(f"tercet-{os.getpid()}", size)
     try:
-        run = check.Run(name, kernel(), 3, f"{check.CALM} tercet.script=traffic", limit=4 * check.LIMIT + 120 * kills,
+        run = check.Run(name, kernel(), 3, f"{QUIET} tercet.script=traffic", limit=4 * check.LIMIT + 120 * kills,
                         initrd=INITRD, before=["ip", "netns", "exec", peer.name],
                         options=["--disk", image, "--net", "tap=tap0", "--monitor", monitor, "--core-faults", "0"])
         try:
