@@ -181,6 +181,7 @@ static result run(struct qemu_options *options, int argc, char **argv)
 	if (!failed(r))
 		r = supervisor_run(machine);
 	r = report(r);
+	machine->service = NULL;
 	monitor_close(monitor);
 	return r;
 }

@@ -80,7 +80,7 @@ struct placed {
 struct driver {
 	const char *name; /* without "-pci" or "-pci-non-transitional" behind it */
 	const char *const *keys;
-	result (*take)(struct qemu_options *options, const json_t *device, struct backend_option *backend);
+	result (*take)(struct qemu_options *options, json_t *device, struct backend_option *backend);
 	enum board_pci_kind kind;
 };
 
@@ -91,7 +91,7 @@ static const char *const common_keys[] = {
 	"ats",	   "packed", "failover",  NULL,
 };
 
-static result check_common(const char *what, const json_t *device)
+static result check_common(const char *what, json_t *device)
 {
 	TRY(qemu_value_expect(what, device, "multifunction", "off", transport));
 	TRY(qemu_value_expect(what, device, "disable-modern", "off", transport));
@@ -109,11 +109,11 @@ static result find_file(struct qemu_options *options, const char *name, const ch
 		"driver", "node-name", "read-only", "auto-read-only", "discard", "detect-zeroes", "cache",
 		"file",	  "filename",  "aio",	    "locking",	      NULL,
 	};
-	const json_t *node = json_object_get(options->nodes, name);
+	json_t *node = json_object_get(options->nodes, name);
 
 	for (unsigned depth = 0; node && depth < 4; depth++) {
 		const char *driver = "";
-		const json_t *below = json_object_get(node, "file");
+		json_t *below = json_object_get(node, "file");
 
 		TRY(qemu_value_text("-blockdev", node, "driver", &driver));
 		if (strcmp(driver, "raw") != 0 && strcmp(driver, "file") != 0 &&
@@ -137,7 +137,7 @@ static result find_file(struct qemu_options *options, const char *name, const ch
 	return fail(STATUS_USAGE, "-blockdev %s: there is no file below it", name);
 }
 
-static result take_disk(struct qemu_options *options, const json_t *device, struct backend_option *backend)
+static result take_disk(struct qemu_options *options, json_t *device, struct backend_option *backend)
 {
 	static const char what[] = "-device virtio-blk-pci";
 	const char *drive = NULL, *id = "", *serial = NULL, *file = NULL, *storage = "";
@@ -174,7 +174,7 @@ static result take_disk(struct qemu_options *options, const json_t *device, stru
 
 /* A tap that libvirt opened, or the socket of a passt that it started. vhost's descriptor is left alone:
  * packets go by way of the vote. */
-static result take_netdev(const json_t *netdev, struct backend_option *backend)
+static result take_netdev(json_t *netdev, struct backend_option *backend)
 {
 	static const char *const tap_keys[] = { "type", "id", "fd", "vhost", "vhostfd", "sndbuf", NULL };
 	static const char *const stream_keys[] = { "type",	"id",	     "server", "addr",
@@ -206,11 +206,11 @@ static result take_netdev(const json_t *netdev, struct backend_option *backend)
 	return net_check(backend->place);
 }
 
-static result take_network(struct qemu_options *options, const json_t *device, struct backend_option *backend)
+static result take_network(struct qemu_options *options, json_t *device, struct backend_option *backend)
 {
 	static const char what[] = "-device virtio-net-pci";
 	const char *id = NULL, *mac = NULL;
-	const json_t *netdev;
+	json_t *netdev;
 
 	TRY(qemu_value_text(what, device, "netdev", &id));
 	TRY(qemu_value_text(what, device, "mac", &mac));
@@ -222,7 +222,7 @@ static result take_network(struct qemu_options *options, const json_t *device, s
 	return take_netdev(netdev, backend);
 }
 
-static result take_random(struct qemu_options *options, const json_t *device, struct backend_option *backend)
+static result take_random(struct qemu_options *options, json_t *device, struct backend_option *backend)
 {
 	static const char what[] = "-device virtio-rng-pci";
 	const char *id = NULL;
@@ -267,7 +267,7 @@ static const struct driver *find_driver(const char *name)
 	return NULL;
 }
 
-static result find_slot(const char *what, const json_t *device, unsigned *slot)
+static result find_slot(const char *what, json_t *device, unsigned *slot)
 {
 	const char *bus = "pci.0", *text = NULL;
 	unsigned long number;
@@ -290,12 +290,12 @@ static result find_slot(const char *what, const json_t *device, unsigned *slot)
 	return OK;
 }
 
-static result check_keys(const char *what, const struct driver *driver, const json_t *device)
+static result check_keys(const char *what, const struct driver *driver, json_t *device)
 {
 	const char *key;
 	const json_t *value;
 
-	json_object_foreach ((json_t *)(uintptr_t)device, key, value) {
+	json_object_foreach (device, key, value) {
 		bool known = false;
 
 		for (const char *const *k = common_keys; *k; k++)
@@ -308,7 +308,7 @@ static result check_keys(const char *what, const struct driver *driver, const js
 	return check_common(what, device);
 }
 
-static result take_serial(struct qemu_options *options, const json_t *device)
+static result take_serial(struct qemu_options *options, json_t *device)
 {
 	static const char *const keys[] = { "driver", "id", "chardev", "index", NULL };
 	const char *id = NULL;

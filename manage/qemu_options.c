@@ -163,7 +163,9 @@ static result take_name(struct qemu_options *options, const char *value)
 	for (; length < PLACES_NAME_MAX && name[length] != '\0'; length++) {
 		char one[2] = { name[length], '\0' };
 
-		options->name[length] = failed(places_check_name("-name", one)) ? '_' : one[0];
+		if (failed(places_check_name("-name", one)))
+			one[0] = '_';
+		options->name[length] = one[0];
 	}
 	options->name[length] = '\0';
 	if (length > 0)

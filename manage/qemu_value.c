@@ -137,12 +137,12 @@ result qemu_value_expect(const char *option, const json_t *object, const char *k
 	return fail(STATUS_USAGE, "%s: \"%s\" can only be %s: %s", option, key, value, why);
 }
 
-result qemu_value_known(const char *option, const json_t *object, const char *const *keys)
+result qemu_value_known(const char *option, json_t *object, const char *const *keys)
 {
 	const char *key;
 	const json_t *value;
 
-	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach (object, key, value) {
 		const char *const *known = keys;
 
 		while (*known && strcmp(*known, key) != 0)

@@ -29,6 +29,6 @@ must_check result qemu_value_expect(const char *option, const json_t *object, co
 				    const char *value, const char *why);
 
 /* Every member's key is one of these. Errors: STATUS_USAGE, with the key. */
-must_check result qemu_value_known(const char *option, const json_t *object, const char *const *keys);
+must_check result qemu_value_known(const char *option, json_t *object, const char *const *keys);
 
 #endif

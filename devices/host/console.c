@@ -275,52 +275,53 @@ static void await_reader(const struct console *console, uint64_t until)
 	}
 }
 
-static void close_log(struct console *console)
+static bool can_write(const struct console *console)
 {
-	if (console->log)
-		console_close(console->log);
-	free(console->log);
-	console->log = NULL;
+	struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
+
+	return !console->pollable || (poll(&ready, 1, 0) == 1 && (ready.revents & (POLLOUT | POLLERR | POLLHUP)));
 }
 
-static void lose_log(struct console *console)
+/* What is left could not be written. */
+static void look_at_patience(struct console *console)
 {
-	log_warning("the console's log cannot be written any more");
-	close_log(console);
+	uint64_t now = clock_monotonic_ns();
+	size_t pending = console_pending(console);
+
+	if (console->stuck_since == 0)
+		console->stuck_since = now;
+	if (!console->lossy || pending <= CONSOLE_KEPT || now - console->stuck_since < CONSOLE_PATIENCE_NS)
+		return;
+	console->dropped += pending - CONSOLE_KEPT;
+	console->pending_begin = console->pending_end - CONSOLE_KEPT;
 }
 
-void console_close(struct console *console)
+/* --- one place, without its log, which is a place of its own --- */
+
+static result flush_place(struct console *console)
 {
-	uint64_t until = clock_monotonic_ns() + NS_PER_S;
+	while (console_pending(console) > 0 && can_write(console)) {
+		size_t part = console_pending(console) < CHUNK ? console_pending(console) : CHUNK;
+		ssize_t written = write(console->output_fd, console->pending + console->pending_begin, part);
 
-	while (console_pending(console) > 0 && clock_monotonic_ns() < until) {
-		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
-
-		(void)poll(&ready, 1, 100);
-		if (failed(console_flush(console)))
+		if (written < 0 && (errno == EINTR || errno == EAGAIN))
 			break;
+		if (written < 0 && console->listen_fd >= 0) {
+			lose_client(console);
+			return OK;
+		}
+		if (written < 0)
+			return fail_errno(STATUS_FAILED, errno, "the console cannot be written");
+		console->pending_begin += (size_t)written;
+		console->stuck_since = 0;
 	}
-	if (console->keeper_fd >= 0)
-		await_reader(console, until);
-	if (console->raw)
-		(void)tcsetattr(console->input_fd >= 0 ? console->input_fd : STDIN_FILENO, TCSANOW, &console->saved);
-	if (console->owns_fds || console->listen_fd >= 0)
-		fd_close(&console->output_fd);
-	fd_close(&console->keeper_fd);
-	fd_close(&console->listen_fd);
-	fd_close(&console->left_fd);
-	if (console->path)
-		(void)unlink(console->path);
-	free(console->path);
-	free(console->pending);
-	close_log(console);
-	*console = closed;
+	if (console_pending(console) > 0)
+		look_at_patience(console);
+	return OK;
 }
 
-result console_put(struct console *console, const void *data, size_t length)
+static result put_place(struct console *console, const void *data, size_t length)
 {
-	if (console->log && failed(console_put(console->log, data, length)))
-		lose_log(console);
 	if (console->output_fd < 0) {
 		console->dropped += length;
 		return OK;
@@ -344,52 +345,70 @@ result console_put(struct console *console, const void *data, size_t length)
 	}
 	memcpy(console->pending + console->pending_end, data, length);
 	console->pending_end += length;
-	return console_flush(console);
+	return flush_place(console);
 }
 
-static bool can_write(const struct console *console)
+static void close_place(struct console *console)
 {
-	struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
+	uint64_t until = clock_monotonic_ns() + NS_PER_S;
 
-	return !console->pollable || (poll(&ready, 1, 0) == 1 && (ready.revents & (POLLOUT | POLLERR | POLLHUP)));
+	while (console_pending(console) > 0 && clock_monotonic_ns() < until) {
+		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
+
+		(void)poll(&ready, 1, 100);
+		if (failed(flush_place(console)))
+			break;
+	}
+	if (console->keeper_fd >= 0)
+		await_reader(console, until);
+	if (console->raw)
+		(void)tcsetattr(console->input_fd >= 0 ? console->input_fd : STDIN_FILENO, TCSANOW, &console->saved);
+	if (console->owns_fds || console->listen_fd >= 0)
+		fd_close(&console->output_fd);
+	fd_close(&console->keeper_fd);
+	fd_close(&console->listen_fd);
+	fd_close(&console->left_fd);
+	if (console->path)
+		(void)unlink(console->path);
+	free(console->path);
+	free(console->pending);
 }
 
-/* What is left could not be written. */
-static void look_at_patience(struct console *console)
-{
-	uint64_t now = clock_monotonic_ns();
-	size_t pending = console_pending(console);
+/* --- a place and its log --- */
 
-	if (console->stuck_since == 0)
-		console->stuck_since = now;
-	if (!console->lossy || pending <= CONSOLE_KEPT || now - console->stuck_since < CONSOLE_PATIENCE_NS)
-		return;
-	console->dropped += pending - CONSOLE_KEPT;
-	console->pending_begin = console->pending_end - CONSOLE_KEPT;
+static void close_log(struct console *console)
+{
+	if (console->log)
+		close_place(console->log);
+	free(console->log);
+	console->log = NULL;
+}
+
+static void lose_log(struct console *console)
+{
+	log_warning("the console's log cannot be written any more");
+	close_log(console);
+}
+
+void console_close(struct console *console)
+{
+	close_place(console);
+	close_log(console);
+	*console = closed;
+}
+
+result console_put(struct console *console, const void *data, size_t length)
+{
+	if (console->log && failed(put_place(console->log, data, length)))
+		lose_log(console);
+	return put_place(console, data, length);
 }
 
 result console_flush(struct console *console)
 {
-	if (console->log && failed(console_flush(console->log)))
+	if (console->log && failed(flush_place(console->log)))
 		lose_log(console);
-	while (console_pending(console) > 0 && can_write(console)) {
-		size_t part = console_pending(console) < CHUNK ? console_pending(console) : CHUNK;
-		ssize_t written = write(console->output_fd, console->pending + console->pending_begin, part);
-
-		if (written < 0 && (errno == EINTR || errno == EAGAIN))
-			break;
-		if (written < 0 && console->listen_fd >= 0) {
-			lose_client(console);
-			return OK;
-		}
-		if (written < 0)
-			return fail_errno(STATUS_FAILED, errno, "the console cannot be written");
-		console->pending_begin += (size_t)written;
-		console->stuck_since = 0;
-	}
-	if (console_pending(console) > 0)
-		look_at_patience(console);
-	return OK;
+	return flush_place(console);
 }
 
 /* Takes Ctrl-A x (end) and Ctrl-A Ctrl-A (one Ctrl-A) out of what a user typed. */
