@@ -147,7 +147,7 @@ const char *options_help(void)
 	       "                           and `tercet resume`\n"
 	       "  --no-reboot              a guest that resets its machine ends it\n"
 	       "  --sandbox on|off         processes give up system calls and rights that they do not need (default:\n"
-	       "                           on)\n"
+	       "                           off)\n"
 	       "  --verbose                say more\n";
 }
 
@@ -443,7 +443,7 @@ void options_begin(struct options_reader *reader, struct machine_options *machin
 		.reports = DEFAULT_REPORTS,
 		.console = "stdio",
 		.check_ram = true,
-		.sandbox = true,
+		.sandbox = false,
 	};
 	*monitor = (struct monitor_options){ .place = NULL, .fd = -1 };
 }
