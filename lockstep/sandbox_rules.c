@@ -52,7 +52,7 @@ static const struct sandbox_value replica_requests[] = {
 #define COMMON_RULES                                                                                                \
 	RULE("futex", "waits for, and wakes, the other processes"),                                                 \
 	RULE("read", "counters and bells; nothing new can be opened for it"),                                       \
-	RULE("clock_getres", "the C library asks it for another process's CPU clock"),				\
+	RULE("clock_getres", "the C library asks it for another process's CPU clock"),                              \
 	RULE("clock_gettime", "time, where the vDSO has none, and CPU time"),                                       \
 	RULE("gettimeofday", "likewise"),                                                                           \
 	RULE("time", "likewise"),                                                                                   \
