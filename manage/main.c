@@ -18,6 +18,7 @@
 #include "manage/monitor.h"
 #include "manage/options.h"
 #include "manage/qemu.h"
+#include "manage/qmp_commands.h"
 #include "manage/recordings.h"
 
 static int report(result r)
@@ -45,16 +46,9 @@ static int run_main(int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	options.name = monitor_name(monitor);
-	options.service = monitor_service(monitor, &(struct qmp_machine){
-		.status = supervisor_status,
-		.inject = supervisor_inject,
-		.control = &supervisor_control,
-		.requests = &supervisor_requests,
-		.console = supervisor_console,
-		.devices = supervisor_devices,
-		.memory = options.memory,
-		.kvm = true,
-	});
+	const struct qmp_machine machine = qmp_commands_machine(options.memory);
+
+	options.service = monitor_service(monitor, &machine);
 	if (options.kind == BOOT_LINUX)
 		log_info("%s is appended to the kernel's command line: its delay loop cannot be calibrated yet",
 			 boot_command_line_addition());

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "lockstep/supervisor.h"
 #include "manage/qemu_options.h"
+#include "manage/qmp_commands.h"
 #include "vmm/kvm_vm.h"
 
 #define PROGRAM "qemu-system-tercet"
@@ -157,19 +158,11 @@ static result run(struct qemu_options *options, int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	machine->name = monitor_name(monitor);
-	const struct qmp_machine known = {
-		.status = supervisor_status,
-		.inject = supervisor_inject,
-		.control = &supervisor_control,
-		.requests = &supervisor_requests,
-		.console = supervisor_console,
-		.devices = supervisor_devices,
-		.memory = machine->memory,
-		.kvm = true,
-		.uuid = options->uuid,
-		.disks = options->disks,
-		.serial = json_string_value(json_object_get(options->serial, "id")),
-	};
+	struct qmp_machine known = qmp_commands_machine(machine->memory);
+
+	known.uuid = options->uuid;
+	known.disks = options->disks;
+	known.serial = json_string_value(json_object_get(options->serial, "id"));
 	const struct service *own = monitor_service(monitor, &known);
 
 	if (own) {

@@ -1,5 +1,6 @@
 #include "manage/qmp_commands.h"
 
+#include "lockstep/supervisor.h"
 #include "manage/qmp_control.h"
 #include "manage/qmp_lockstep.h"
 #include "manage/qmp_probe.h"
@@ -53,6 +54,20 @@ static result query_commands(void *context, json_t *arguments, struct qmp_answer
 			}
 		}
 	return qmp_answer(answer, list);
+}
+
+struct qmp_machine qmp_commands_machine(uint64_t memory)
+{
+	return (struct qmp_machine){
+		.status = supervisor_status,
+		.inject = supervisor_inject,
+		.control = &supervisor_control,
+		.requests = &supervisor_requests,
+		.console = supervisor_console,
+		.devices = supervisor_devices,
+		.memory = memory,
+		.kvm = true,
+	};
 }
 
 struct qmp_interface qmp_commands_interface(struct qmp_machine *machine)

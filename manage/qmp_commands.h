@@ -32,6 +32,9 @@ struct qmp_machine {
 	const char *serial;  /* the name of the serial port's chardev, or NULL */
 };
 
+/* What supervisor_run's machine can be asked for, with `memory` bytes of RAM; its name and supervisor are left open. */
+struct qmp_machine qmp_commands_machine(uint64_t memory);
+
 /* All commands, for conversations about this machine, which outlives them. */
 struct qmp_interface qmp_commands_interface(struct qmp_machine *machine);
 

@@ -36,3 +36,7 @@ $(BUILD)/tests/fault/hostile: $(HOSTILE_OBJECTS) $(filter-out $(BUILD)/manage/ma
 	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=vote_record_crc,--wrap=tape_write -o $@ $^ $(LDLIBS)
 
 -include $(HOSTILE_OBJECTS:.o=.d)
+
+# Every program there is, for compilers to judge, whatever the host can run.
+.PHONY: programs
+programs: all $(UNIT_PROGRAMS) $(BUILD)/tests/fault/hostile

@@ -16,6 +16,7 @@
 #include "lockstep/supervisor.h"
 #include "manage/monitor.h"
 #include "manage/options.h"
+#include "manage/qmp_commands.h"
 #include "tests/fault/forge_record.h"
 #include "tests/fault/forge_tape.h"
 #include "tests/fault/plan.h"
@@ -76,7 +77,9 @@ static int run_main(int argc, char **argv)
 	if (failed(r))
 		return report(r);
 	options.name = monitor_name(monitor);
-	options.service = monitor_service(monitor, supervisor_status, supervisor_inject, &supervisor_control);
+	const struct qmp_machine machine = qmp_commands_machine(options.memory);
+
+	options.service = monitor_service(monitor, &machine);
 	r = supervisor_run(&options);
 	monitor_close(monitor);
 	return report(r);
