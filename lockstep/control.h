@@ -255,6 +255,7 @@ struct supervisor_page {
 	_Atomic uint64_t buttons;         /* presses of the power button so far */
 	_Atomic uint64_t resets;          /* that were asked for so far */
 	_Atomic uint64_t host_zero;       /* CLOCK_MONOTONIC ns at guest time 0; lockstep/guest_time.h */
+	_Atomic uint32_t time_dilation;   /* host ns for each ns of the guest; 0: 1 */
 	_Atomic uint64_t frozen_at;       /* not 0: the machine is to stand still, and its clock does since then */
 	_Atomic uint64_t inbox_written;   /* bytes of inputs for devices so far; lockstep/inbox.h */
 	_Atomic uint64_t fetches_taken[VOTE_REPLICAS_MAX]; /* from the replica's ring; lockstep/fetches.h */

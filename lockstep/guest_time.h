@@ -1,5 +1,6 @@
 /*
- * The machine's clock: CLOCK_MONOTONIC since power-on, without the time in which the machine stood still. It lives on
+ * The machine's clock: CLOCK_MONOTONIC since power-on, without the time in which the machine stood still, and slower
+ * by a factor where that is asked for. It lives on
  * the supervisor's page, so that it is the same for every leader, and stands still whoever leads.
  *
  * The supervisor alone changes it. A leader that looks at it meanwhile may see a time that is too early, never one that
@@ -15,6 +16,11 @@
 
 /* Guest time 0 is host time `host_ns` (CLOCK_MONOTONIC); a clock that stood still stands still from there on. */
 void guest_time_begin(struct supervisor_page *page, uint64_t host_ns);
+
+/* From power-on, before any replica runs: the host's clock goes on by `dilation` ns for each of the guest's. To the
+ * guest its processor, its disks and its network then are so many times as fast. */
+#define GUEST_TIME_DILATION_MAX 1000
+void guest_time_dilate(struct supervisor_page *page, uint32_t dilation);
 
 /* The clock stands still, and goes on. Asking twice makes no difference. */
 void guest_time_freeze(struct supervisor_page *page);

@@ -13,6 +13,7 @@ void steer_begin(struct supervisor *supervisor)
 	const struct machine_options *options = supervisor->options;
 
 	supervisor->life = (struct life){ .hold = options->hold, .no_reboot = options->no_reboot };
+	guest_time_dilate(supervisor->page, options->time_dilation);
 	guest_time_begin(supervisor->page, supervisor->begin_ns);
 	if (!options->paused)
 		return;

@@ -7,6 +7,7 @@
 
 #include "base/futex.h"
 #include "devices/host/console.h"
+#include "lockstep/guest_time.h"
 #include "manage/device_options.h"
 #include "manage/places.h"
 
@@ -57,6 +58,7 @@ enum option_id {
 	OPTION_PIN,
 	OPTION_CORE_FAULTS,
 	OPTION_REPORTS,
+	OPTION_TIME_DILATION,
 	OPTION_PAUSED,
 	OPTION_NO_SHUTDOWN,
 	OPTION_NO_REBOOT,
@@ -92,6 +94,7 @@ static const struct option long_options[] = {
 	{ "pin", required_argument, NULL, OPTION_PIN },
 	{ "core-faults", required_argument, NULL, OPTION_CORE_FAULTS },
 	{ "reports", required_argument, NULL, OPTION_REPORTS },
+	{ "time-dilation", required_argument, NULL, OPTION_TIME_DILATION },
 	{ "paused", no_argument, NULL, OPTION_PAUSED },
 	{ "no-shutdown", no_argument, NULL, OPTION_NO_SHUTDOWN },
 	{ "no-reboot", no_argument, NULL, OPTION_NO_REBOOT },
@@ -142,6 +145,8 @@ const char *options_help(void)
 	       "  --seed NUMBER            make the guest's random seed from this instead of the host's entropy\n"
 	       "  --inject SPEC            damage a replica on purpose: REPLICA:TARGET@POSITION (up to 16 times);\n"
 	       "                           `tercet inject --list` names the targets\n"
+	       "  --time-dilation NUMBER   the guest's clocks go so many times slower than the host's, 1 to 1000: to\n"
+	       "                           the guest this machine is so many times as fast (default: 1)\n"
 	       "  --paused                 stand still before the first instruction, until `tercet resume`\n"
 	       "  --no-shutdown            stay after the guest's power-off, until `tercet quit`, or `tercet reset`\n"
 	       "                           and `tercet resume`\n"
@@ -236,6 +241,18 @@ static result parse_budget(const char *text, unsigned *thousandths)
 	if (value < 1 || value > 1000)
 		return fail(STATUS_USAGE, "--preempt-budget %s: give a percentage, 0.1 to 100", text);
 	*thousandths = (unsigned)value;
+	return OK;
+}
+
+static result parse_dilation(const char *text, uint32_t *dilation)
+{
+	static const struct unit units[] = { { "", 1 }, { NULL, 0 } };
+	uint64_t value;
+
+	if (!parse_scaled(text, units, &value) || value < 1 || value > GUEST_TIME_DILATION_MAX)
+		return fail(STATUS_USAGE, "--time-dilation %s: give a whole number, 1 to %d", text,
+			    GUEST_TIME_DILATION_MAX);
+	*dilation = (uint32_t)value;
 	return OK;
 }
 
@@ -340,6 +357,8 @@ static result take_option(struct options_reader *reader, int id, const char *val
 		}
 		return parse_range("--preempt-grace", value, PREEMPT_GRACE_MIN, PREEMPT_GRACE_MAX,
 				   &options->preempt_grace);
+	case OPTION_TIME_DILATION:
+		return parse_dilation(value, &options->time_dilation);
 	case OPTION_PREEMPT_BUDGET:
 		return parse_budget(value, &options->preempt_budget);
 	case OPTION_MAX_SEGMENT:
@@ -434,6 +453,7 @@ void options_begin(struct options_reader *reader, struct machine_options *machin
 		.memory = DEFAULT_MEMORY,
 		.replicas = DEFAULT_REPLICAS,
 		.vote_interval = DEFAULT_VOTE_INTERVAL,
+		.time_dilation = 1,
 		.preempt_grace = DEFAULT_PREEMPT_GRACE,
 		.preempt_budget = DEFAULT_PREEMPT_BUDGET,
 		.segment_max = DEFAULT_SEGMENT_MAX,

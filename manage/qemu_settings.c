@@ -10,7 +10,8 @@
 static const char *const settings[] = {
 	"core-faults",	 "inject", "max-segment", "pin",	   "preempt-budget",
 	"preempt-grace", "record", "replicas",	  "reports",	   "scrub",
-	"seed",		 "stats",  "verbose",	  "vote-interval", "watchdog",
+	"seed",		 "stats",  "time-dilation", "verbose",	   "vote-interval",
+	"watchdog",
 };
 
 static result take(struct qemu_options *options, const char *name, const char *value)
@@ -21,8 +22,8 @@ static result take(struct qemu_options *options, const char *name, const char *v
 	return fail(STATUS_USAGE,
 		    "\"%s\" is no setting of tercet's: there are replicas, vote-interval, watchdog, scrub, "
 		    "pin, core-faults, preempt-grace, preempt-budget, max-segment, reports, stats, record, "
-		    "seed, inject "
-		    "and verbose",
+		    "seed, inject, "
+		    "time-dilation and verbose",
 		    name);
 }
 

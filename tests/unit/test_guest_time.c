@@ -32,6 +32,30 @@ START_TEST(goes_on)
 }
 END_TEST
 
+/* To the guest the host is seven times as fast. */
+START_TEST(goes_slower)
+{
+	uint64_t host = clock_monotonic_ns(), frozen;
+
+	guest_time_dilate(&page, 7);
+	guest_time_begin(&page, host - 700 * NS_PER_S);
+	ck_assert_uint_ge(guest_time_now(&page), 100 * NS_PER_S);
+	/* Not even a minute of the host's passes here. */
+	ck_assert_uint_lt(guest_time_now(&page), 110 * NS_PER_S);
+	ck_assert_uint_le(guest_time_now(&page), guest_time_bound(&page));
+	ck_assert_uint_eq(guest_time_to_host(&page, 101 * NS_PER_S), host + 7 * NS_PER_S);
+	ck_assert_uint_eq(guest_time_to_host(&page, UINT64_MAX / 2), UINT64_MAX);
+	/* It goes on where it stood still. */
+	guest_time_freeze(&page);
+	frozen = guest_time_now(&page);
+	wait_ns(20 * NS_PER_MS);
+	guest_time_thaw(&page);
+	ck_assert_uint_ge(guest_time_now(&page), frozen);
+	ck_assert_uint_lt(guest_time_now(&page), frozen + 10 * NS_PER_S);
+	guest_time_dilate(&page, 1);
+}
+END_TEST
+
 /* A recording's machine may have been switched on before the host was. */
 START_TEST(begins_before_the_host)
 {
@@ -118,6 +142,7 @@ int main(void)
 	TCase *tests = tcase_create("clock");
 
 	tcase_add_test(tests, goes_on);
+	tcase_add_test(tests, goes_slower);
 	tcase_add_test(tests, begins_before_the_host);
 	tcase_add_test(tests, stands_still);
 	tcase_add_test(tests, begins_frozen);
