@@ -3,9 +3,11 @@
 
 #include <string.h>
 
-/* From one pair of samples to the next a register's speed is this many times as high at most: what is kept in inner
- * loops must not look steady. Time is measured badly where the host is a guest itself, so that less would not do. */
+/* Half of the pairs of samples must show the highest speed or one that is so many times lower: what is kept in inner loops
+ * must not look steady. The other half may be as slow as it is: where a host has other things to do it stops the guest, but
+ * nothing ever makes it faster. */
 #define SPEEDS 4
+enum { PAIRS = AIM_SAMPLES - 1, PAIRS_ALIKE = PAIRS / 2 };
 
 void aim_add(struct aim *aim, uint64_t ran, const uint64_t gpr[GPR_COUNT])
 {
@@ -29,24 +31,26 @@ static double way(uint64_t from, uint64_t to)
 /* A register's highest speed between two samples, 0: it is not steady. */
 static double speed_of(const struct aim *aim, unsigned gpr)
 {
-	double least = 0, most = 0;
+	double speeds[PAIRS], most = 0;
+	unsigned alike = 0;
 
 	if (aim->count < AIM_SAMPLES)
 		return 0;
-	for (unsigned i = 1; i < AIM_SAMPLES; i++) {
-		const struct aim_sample *before = &aim->samples[i - 1], *here = &aim->samples[i];
-		double speed;
+	for (unsigned i = 0; i < PAIRS; i++) {
+		const struct aim_sample *before = &aim->samples[i], *here = &aim->samples[i + 1];
 
 		if (here->ran <= before->ran)
 			return 0;
-		speed = way(before->gpr[gpr], here->gpr[gpr]) / (double)(here->ran - before->ran);
-		least = i == 1 || speed < least ? speed : least;
-		most = i == 1 || speed > most ? speed : most;
+		speeds[i] = way(before->gpr[gpr], here->gpr[gpr]) / (double)(here->ran - before->ran);
+		/* All above zero, or all below it. */
+		if (speeds[i] == 0 || (speeds[i] > 0) != (speeds[0] > 0))
+			return 0;
+		if (i == 0 || (speeds[i] > 0 ? speeds[i] > most : speeds[i] < most))
+			most = speeds[i];
 	}
-	/* Both above zero or both below it. */
-	if (least > 0 && most <= least * SPEEDS)
-		return most;
-	return most < 0 && least >= most * SPEEDS ? least : 0;
+	for (unsigned i = 0; i < PAIRS; i++)
+		alike += speeds[i] / most * SPEEDS >= 1;
+	return alike >= PAIRS_ALIKE ? most : 0;
 }
 
 uint32_t aim_steady(const struct aim *aim)

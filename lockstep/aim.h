@@ -11,7 +11,7 @@
 
 #include "vmm/registers.h"
 
-enum { AIM_SAMPLES = 5 };
+enum { AIM_SAMPLES = 7 };
 
 struct aim_sample {
 	uint64_t ran; /* ns, since some moment */
@@ -26,7 +26,7 @@ struct aim {
 /* Takes general registers after `ran` ns of run time; it must not be less than before. */
 void aim_add(struct aim *aim, uint64_t ran, const uint64_t gpr[GPR_COUNT]);
 
-/* The registers, by bit, that have moved in one direction and as fast from one sample to the next, within limits. */
+/* The registers, by bit, that have always moved in one direction, and about as fast for half of the time at least. */
 uint32_t aim_steady(const struct aim *aim);
 
 /* The ns until such registers are as in `wanted`, the shortest of their estimates; false: none moves there. */

@@ -26,6 +26,9 @@ enum { LATE_TIMES = 4 };
 enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_PARTS = 8 };
 /* after so many visits, and if it was not, after twice as many. */
 enum { TRIAL_VISITS_MOST = 1024 };
+/* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
+ * long as half of the way is ahead; for that each of these instructions counts so many ns. */
+enum { LEAD_TIMES = 4, INSTRUCTION_NS = 10 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
@@ -47,7 +50,7 @@ struct hunt {
 	uint64_t executed;  /* instructions in place */
 	bool in_place;      /* that was cheaper somewhere */
 	bool at_once;       /* in place it stands where it was not compared yet */
-	bool led;           /* registers were asked for the way */
+	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way; UINT64_MAX: no more */
 	uint64_t late_ns;   /* by which alarms came late, in all, */
 	uint64_t alarms;    /* and how many */
 	bool over;
@@ -252,6 +255,14 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
 	return remaining < LATE_TIMES * late ? SAMPLE_APART_NS : span;
 }
 
+/* Whether there is room for samples before the stop. */
+static bool may_look(const struct hunt *hunt)
+{
+	const uint64_t way = hunt->stop->run_ns;
+
+	return hunt->guest_ns + hunt->executed * INSTRUCTION_NS + way / LOOKS_PART <= way / 2;
+}
+
 /*
  * From a visit on a long way in a loop, as near as registers lead, which is a part of what remains at a time. Time is
  * what was asked for: what the guest ran longer makes it look faster than it is, and so goes a shorter way.
@@ -272,6 +283,10 @@ static result come_near(struct hunt *hunt)
 		asked += span;
 		TRY(run_blind(hunt, span));
 	}
+	/* Registers that do not lead now may do so later. */
+	hunt->lead_at = aim.count == AIM_SAMPLES && aim_steady(&aim) == 0 && may_look(hunt) ?
+				LEAD_TIMES * hunt->executed :
+				UINT64_MAX;
 	return OK;
 }
 
@@ -377,7 +392,7 @@ static result go_in_place(struct hunt *hunt)
 			return OK;
 		attend_beat(replica);
 		instructions = instructions < STRETCH_MOST ? STRETCH_TIMES * instructions : STRETCH_MOST;
-		if (attend_called(replica) || is_lost(hunt) || (cheaper && !hunt->led))
+		if (attend_called(replica) || is_lost(hunt) || hunt->executed >= hunt->lead_at)
 			break;
 	}
 	TRY(machine_import(&replica->machine, &state, false));
@@ -386,9 +401,8 @@ static result go_in_place(struct hunt *hunt)
 	else
 		TRY(obey(hunt));
 	plan_trial(hunt, cheaper);
-	if (hunt->over || !cheaper || hunt->led)
+	if (hunt->over || !cheaper || hunt->executed < hunt->lead_at)
 		return OK;
-	hunt->led = true;
 	return come_near(hunt);
 }
 

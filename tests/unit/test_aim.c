@@ -61,6 +61,32 @@ START_TEST(the_rest_of_the_way)
 }
 END_TEST
 
+/* A host that has other things to do for half of the time, and lets alarms come late, takes nothing from them. */
+START_TEST(slow_hosts)
+{
+	struct aim aim = { .count = 0 };
+	uint64_t gpr[GPR_COUNT], wanted[GPR_COUNT], remaining, at = 0;
+
+	for (unsigned i = 0; i < AIM_SAMPLES; i++) {
+		at += i % 2 == 0 ? NS_PER_MS : NS_PER_MS / 100;
+		registers_at(at, gpr);
+		/* What is kept in an inner loop. */
+		gpr[GPR_RBX] = i % 3;
+		aim_add(&aim, i * NS_PER_MS, gpr);
+	}
+	ck_assert_uint_eq(aim_steady(&aim), 1u << GPR_RCX | 1u << GPR_RDX);
+	registers_at(at + 70 * NS_PER_MS, wanted);
+	ck_assert(aim_remaining(&aim, wanted, &remaining));
+	/* By the highest speed. */
+	ck_assert_uint_ge(remaining, 69 * NS_PER_MS);
+	ck_assert_uint_le(remaining, 71 * NS_PER_MS);
+	/* One that was once ten times as fast is believed to be, so that nobody goes too far; if that was all, nobody
+	 * knows. */
+	aim.samples[AIM_SAMPLES - 1].gpr[GPR_RCX] += 100 * NS_PER_MS;
+	ck_assert_uint_eq(aim_steady(&aim), 1u << GPR_RDX);
+}
+END_TEST
+
 /* Too few samples; no time between them; another speed each time; the wrong direction. */
 START_TEST(not_believed)
 {
@@ -76,8 +102,8 @@ START_TEST(not_believed)
 		aim.samples[2].ran = aim.samples[1].ran;
 		break;
 	case 2:
-		aim.samples[1].gpr[GPR_RCX] += 2 * NS_PER_MS;
-		aim.samples[1].gpr[GPR_RDX] += 3 * NS_PER_MS / 2;
+		aim.samples[1].gpr[GPR_RCX] += 20 * NS_PER_MS;
+		aim.samples[1].gpr[GPR_RDX] -= 20 * NS_PER_MS;
 		aim.samples[1].gpr[GPR_RBX] = aim.samples[0].gpr[GPR_RBX];
 		break;
 	default:
@@ -124,6 +150,7 @@ int main(void)
 
 	tcase_add_test(all, counters_are_steady);
 	tcase_add_test(all, the_rest_of_the_way);
+	tcase_add_test(all, slow_hosts);
 	tcase_add_loop_test(all, not_believed, 0, 4);
 	tcase_add_test(all, long_ways);
 	suite_add_tcase(suite, all);
