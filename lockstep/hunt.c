@@ -49,6 +49,7 @@ struct hunt {
 	uint64_t trial_gap; /* likewise */
 	uint64_t executed;  /* instructions in place */
 	bool in_place;      /* that was cheaper somewhere */
+	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
 	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way; UINT64_MAX: no more */
 	uint64_t late_ns;   /* by which alarms came late, in all, */
@@ -298,7 +299,14 @@ static result step_aside(struct hunt *hunt, struct cpu_state *state)
 	enum machine_stop stop;
 
 	TRY(machine_import(&hunt->replica->machine, state, false));
-	TRY(breakpoints_step(breakpoints_of(hunt), state, &stop));
+	result r = breakpoints_step(breakpoints_of(hunt), state, &stop);
+
+	/* System calls, returns from interrupts, pages that are not there yet. */
+	if (failed(r) && r.failure->status == STATUS_GUEST) {
+		hunt->aside = true;
+		return OK;
+	}
+	TRY(r);
 	if (stop == MACHINE_EXITED)
 		finish(hunt, HUNT_EXITED);
 	else if (stop == MACHINE_INTERRUPTED)
@@ -355,7 +363,7 @@ static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	begin = run_meter_cpu();
 	before = hunt->executed;
 	passes = 0;
-	while (!hunt->over &&
+	while (!hunt->over && !hunt->aside &&
 	       (spent < TRIAL_VISITS * visit_ns || (*cheaper && hunt->executed - before < instructions))) {
 		TRY(execute(hunt, state, instructions / STRETCH_PARTS, &passes));
 		spent = run_meter_cpu() - begin;
@@ -385,8 +393,8 @@ static result go_in_place(struct hunt *hunt)
 
 	breakpoints_lift(breakpoints_of(hunt));
 	TRY(machine_export(&replica->machine, &state));
-	hunt->at_once = false;
-	while (cheaper && !hunt->over) {
+	hunt->at_once = hunt->aside = false;
+	while (cheaper && !hunt->over && !hunt->aside) {
 		TRY(stretch(hunt, &state, instructions, &cheaper));
 		if (hunt->over)
 			return OK;
@@ -401,7 +409,7 @@ static result go_in_place(struct hunt *hunt)
 	else
 		TRY(obey(hunt));
 	plan_trial(hunt, cheaper);
-	if (hunt->over || !cheaper || hunt->executed < hunt->lead_at)
+	if (hunt->over || hunt->aside || !cheaper || hunt->executed < hunt->lead_at)
 		return OK;
 	return come_near(hunt);
 }

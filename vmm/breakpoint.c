@@ -38,6 +38,7 @@ static void restore(struct breakpoints *breakpoints)
 {
 	struct ram *ram = breakpoints->machine->ram;
 
+	breakpoints->lifted |= breakpoints->count > 0;
 	while (breakpoints->count > 0) {
 		const struct breakpoint_patch *patch = &breakpoints->patches[--breakpoints->count];
 
@@ -138,6 +139,15 @@ bool breakpoints_at(const struct breakpoints *breakpoints, const struct cpu_stat
 						breakpoints->planted[i].linear == linear)
 			return true;
 	return false;
+}
+
+bool breakpoints_were_lifted(struct breakpoints *breakpoints)
+{
+	bool lifted = breakpoints && breakpoints->lifted;
+
+	if (lifted)
+		breakpoints->lifted = false;
+	return lifted;
 }
 
 result breakpoints_seen(struct breakpoints *breakpoints, bool *hit)

@@ -53,6 +53,7 @@ struct breakpoints {
 	unsigned count;
 	/* At the last hit: general registers, RIP, RFLAGS, and what address translation needs. The rest is not read. */
 	struct cpu_state here;
+	bool lifted;       /* some were taken out since the vCPU last came out of KVM with an exit */
 	bool paging_known; /* for `here`, since they were planted: where nothing changes it */
 	bool rip_behind;   /* this host's KVM comes out of an OUT with RIP behind it */
 };
@@ -106,6 +107,10 @@ must_check result breakpoints_step(struct breakpoints *breakpoints, const struct
 
 /* For machine_run: whether KVM's exit at hand is a hit. `breakpoints` may be NULL. */
 must_check result breakpoints_seen(struct breakpoints *breakpoints, bool *hit);
+
+/* For machine_run, at an exit that is no hit: whether since the last one breakpoints were taken out, so that a fault which
+ * one of them made may be on its way still. Asking again says no. `breakpoints` may be NULL. */
+bool breakpoints_were_lifted(struct breakpoints *breakpoints);
 
 /* For the backends: whether a breakpoint is planted at `state`'s RIP. */
 bool breakpoints_at(const struct breakpoints *breakpoints, const struct cpu_state *state);

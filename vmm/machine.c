@@ -218,6 +218,22 @@ static result false_window(const struct machine *machine, bool *is_false)
 	return OK;
 }
 
+/*
+ * A signal may come between the #GP of a breakpoint and the shim's own exit, and whoever got it may have taken the
+ * breakpoint out. The guest shall then execute what stands there now. A fault of its own comes again.
+ */
+static bool fault_forgotten(struct machine *machine)
+{
+	struct trap_shim *shim = &machine->shim;
+
+	if (!breakpoints_were_lifted(machine->breakpoints) || !machine->has_shim ||
+	    !trap_shim_stopped(shim, machine->vcpu.run) || trap_shim_code(shim) != TRAP_GENERAL_PROTECTION ||
+	    !trap_shim_fault_is_plain(shim))
+		return false;
+	trap_shim_forget_fault(shim);
+	return true;
+}
+
 /* The guest's #GP that came to the shim only because of breakpoints. The emulator that loses shadows sets RF for
  * injected faults as it does for others, or for none: that depends on its version. */
 static bool fault_returned(struct machine *machine)
@@ -244,7 +260,7 @@ result machine_run(struct machine *machine, enum machine_stop *stop)
 			return OK;
 		}
 		TRY(false_window(machine, &no_window));
-	} while (no_window || fault_returned(machine));
+	} while (no_window || fault_forgotten(machine) || fault_returned(machine));
 	if (machine->loses_shadows && machine->vcpu.run->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN)
 		TRY(interrupt_shadow_finish(&machine->vcpu, machine->ram));
 	machine->position++;

@@ -1,8 +1,10 @@
 /* Breakpoints and stops behind the trap shim, in ring 0 and in ring 3: needs nested SVM, as the lab has it. */
 #include "tests/unit/stepped_guest.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "vmm/machine_stop.h"
 
@@ -216,6 +218,53 @@ START_TEST(faults_are_given_back)
 }
 END_TEST
 
+/* What comes at any moment may come between a breakpoint's #GP and our hearing of it; when it is lifted then, the guest
+ * must not get that #GP. */
+GUEST_CODE(innocent, "1: jmp 1b\n"             /* 0 */
+		     ".org innocent_begin + 0x100\n"
+		     "pop %r8\n"
+		     "inc %r9\n"
+		     "iretq");
+
+static void take_signal(int number)
+{
+	(void)number;
+}
+
+START_TEST(lifted_on_the_way)
+{
+	enum { TIMES = 400, STEP_US = 7, LONGEST_US = 700 };
+	const struct sigaction action = { .sa_handler = take_signal };
+	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
+	unsigned interrupted = 0;
+
+	start_in(_i, innocent_begin, innocent_end);
+	set_gate(_i, VECTOR_GP, false);
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	for (unsigned i = 0; i < TIMES; i++) {
+		const suseconds_t us = 1 + i * STEP_US % LONGEST_US;
+		const struct itimerval soon = { .it_value = { .tv_usec = us }, .it_interval = { .tv_usec = us } };
+
+		bool planted = false;
+
+		for (const struct breakpoint place = at(0); !planted;) {
+			must_succeed(breakpoints_plant(&breakpoints, &place, 1, &planted));
+			if (!planted)
+				interrupt_after((unsigned)us);
+		}
+		ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+		interrupted += run() == MACHINE_INTERRUPTED;
+		ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+		breakpoints_lift(&breakpoints);
+		interrupt_after((unsigned)us);
+	}
+	ck_assert_uint_gt(interrupted, 0);
+	stop_at(0);
+	ck_assert_uint_eq(state.gpr[GPR_R9], 0);
+	ck_assert_uint_eq(guest.machine.position, 0);
+}
+END_TEST
+
 /* In ring 0 its HLT is its own, with breakpoints beside it and on it. */
 START_TEST(halts_pass_through)
 {
@@ -386,6 +435,7 @@ static void add_tests(Suite *suite)
 	tcase_add_loop_test(tests, states_are_equal, 0, both);
 	tcase_add_loop_test(tests, planted_in_the_middle, 0, both);
 	tcase_add_loop_test(tests, faults_are_given_back, 0, both);
+	tcase_add_loop_test(tests, lifted_on_the_way, 0, both);
 	tcase_add_loop_test(tests, halts_pass_through, 0, 2);
 	tcase_add_loop_test(tests, both_go_on_alike, 0, both);
 	tcase_add_loop_test(tests, stopped_and_found, 0, both);
