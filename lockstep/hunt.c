@@ -17,10 +17,10 @@
  * leader's way. Samples that are nearer to each other say little, */
 enum { LOOKS_PART = 8 };
 #define SAMPLE_APART_NS (150 * NS_PER_US)
-/* and where the place does not come for so long the guest is elsewhere. Alarms come late: where what remains is not so
- * many times as long as that takes, the guest runs as short as can be, which tells how much it then is. */
+/* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains must be so many
+ * times as long as that takes; the rest is executed in place. */
 #define SAMPLE_NS (5 * NS_PER_MS)
-enum { LATE_TIMES = 4 };
+enum { LATE_TIMES = 2 };
 /* Whether it is cheaper to execute instructions in place than to stop the vCPU at each visit is tried for as long as so
  * many visits take, in parts of so many instructions, and if it is, in parts that are four times as long; */
 enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_PARTS = 8 };
@@ -52,8 +52,6 @@ struct hunt {
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
 	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way; UINT64_MAX: no more */
-	uint64_t late_ns;   /* by which alarms came late, in all, */
-	uint64_t alarms;    /* and how many */
 	bool over;
 	enum hunt_end end;
 };
@@ -111,8 +109,6 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 	hunt->guest_ns += ran;
 	if (ran > span) {
 		pace_late(pace_of(hunt), ran - span);
-		hunt->late_ns += ran - span;
-		hunt->alarms++;
 	}
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
@@ -243,17 +239,15 @@ static result sample(struct hunt *hunt, bool *taken)
 /* How far the guest may run without looking; 0: no further. */
 static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
 {
-	const uint64_t late = hunt->late_ns / (hunt->alarms + 1);
 	uint64_t remaining, span;
 
 	if (aim->count < AIM_SAMPLES)
 		return hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
-	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining))
+	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining) ||
+	    remaining < LATE_TIMES * pace_lateness(pace_of(hunt)))
 		return 0;
 	span = remaining / pace_part(pace_of(hunt));
-	if (span <= SAMPLE_APART_NS)
-		return 0;
-	return remaining < LATE_TIMES * late ? SAMPLE_APART_NS : span;
+	return span > SAMPLE_APART_NS ? span : 0;
 }
 
 /* Whether there is room for samples before the stop. */
@@ -261,7 +255,9 @@ static bool may_look(const struct hunt *hunt)
 {
 	const uint64_t way = hunt->stop->run_ns;
 
-	return hunt->guest_ns + hunt->executed * INSTRUCTION_NS + way / LOOKS_PART <= way / 2;
+	return hunt->guest_ns + hunt->executed * INSTRUCTION_NS + way / LOOKS_PART +
+		       AIM_SAMPLES * pace_lateness(pace_of(hunt)) <=
+	       way / 2;
 }
 
 /*
@@ -273,7 +269,7 @@ static result come_near(struct hunt *hunt)
 	struct aim aim = { .count = 0 };
 	uint64_t asked = 0;
 	uint64_t span = may_run(hunt, &aim);
-	bool taken = span >= SAMPLE_APART_NS;
+	bool taken = span >= SAMPLE_APART_NS && may_look(hunt);
 
 	while (taken && span > 0) {
 		TRY(sample(hunt, &taken));

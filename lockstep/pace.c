@@ -47,6 +47,11 @@ void pace_late(struct pace *pace, uint64_t ns)
 		pace->late_ns -= (pace->late_ns - ns) / LATE_DECAY;
 }
 
+uint64_t pace_lateness(const struct pace *pace)
+{
+	return pace->late_ns;
+}
+
 uint64_t pace_blind(const struct pace *pace, uint64_t leader_ns)
 {
 	uint32_t least = RATIO; /* a leader's time is never too long, so that a longer way says little */

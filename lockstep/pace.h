@@ -36,6 +36,9 @@ void pace_passed(struct pace *pace);
 /* An alarm came so late. The longest one counts, and is forgotten little by little. */
 void pace_late(struct pace *pace, uint64_t ns);
 
+/* About what the latest of the last alarms was late, ns. */
+uint64_t pace_lateness(const struct pace *pace);
+
 /* ns of a leader's way of `leader_ns` that may be run without looking; 0: none. */
 uint64_t pace_blind(const struct pace *pace, uint64_t leader_ns);
 

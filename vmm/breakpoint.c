@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "vmm/instruction.h"
 #include "vmm/page_walk.h"
 
@@ -175,22 +176,60 @@ static result find_next(const struct breakpoints *breakpoints, const struct cpu_
 	return OK;
 }
 
+/*
+ * Where a page fault of the instruction at hand would lead, behind the trap shim: from there the guest comes back to the
+ * same instruction, at which a breakpoint must be again by then. Other faults do not come back, or only where an
+ * interrupt would have gone, too. Gates: AMD64 APM vol. 2, 4.8.4.
+ */
+static bool find_fault_handler(const struct breakpoints *breakpoints, const struct cpu_state *state,
+			       struct breakpoint *handler)
+{
+	enum { GATE_SIZE = 16, PAGE_FAULT = 14, PRESENT = 0x80, LONG_MODE = 1 << 10 };
+	const struct machine *machine = breakpoints->machine;
+	uint8_t gate[GATE_SIZE];
+
+	if (!machine->has_shim || !(state->efer & LONG_MODE) ||
+	    state->idt_limit < (PAGE_FAULT + 1) * GATE_SIZE - 1 ||
+	    page_walk_read(machine->ram, state, state->idt_base + PAGE_FAULT * GATE_SIZE, gate, sizeof(gate)) <
+		    sizeof(gate) ||
+	    !(gate[5] & PRESENT))
+		return false;
+	handler->linear = bytes_load_u16(gate) | (uint64_t)bytes_load_u16(gate + 6) << 16 |
+			  (uint64_t)bytes_load_u32(gate + 8) << 32;
+	return page_walk(machine->ram, state, handler->linear, &handler->physical);
+}
+
 static bool same_place(const struct breakpoint_kind *kind, const struct breakpoint *a, const struct breakpoint *b)
 {
 	return kind->length ? a->physical == b->physical : a->linear == b->linear;
 }
 
-/* All that are planted but the one at `here`, and `next`. Where a backend has no room for that, it is worth more than
- * the others: between here and there is one instruction. */
-static unsigned waypoints(const struct breakpoint_kind *kind, const struct breakpoint *planted, unsigned count,
-			  const struct breakpoint *here, const struct breakpoint *next, struct breakpoint *places)
+/* Adds a place that is neither `here` nor among them, if the backend has room. */
+static unsigned add_place(const struct breakpoint_kind *kind, const struct breakpoint *here,
+			  const struct breakpoint *place, struct breakpoint *places, unsigned used)
 {
-	unsigned used = 0;
+	for (unsigned i = 0; i < used; i++)
+		if (same_place(kind, &places[i], place))
+			return used;
+	if (used < kind->limit && !same_place(kind, place, here))
+		places[used++] = *place;
+	return used;
+}
 
-	places[used++] = *next;
-	for (unsigned i = 0; i < count && used < kind->limit; i++)
-		if (!same_place(kind, &planted[i], here) && !same_place(kind, &planted[i], next))
-			places[used++] = planted[i];
+/* All that are planted but the one at `here`, and first the ways on: between here and there is one instruction. */
+static unsigned waypoints(const struct breakpoints *breakpoints, const struct breakpoint *planted, unsigned count,
+			  const struct cpu_state *state, const struct breakpoint *here, const struct breakpoint *next,
+			  struct breakpoint *places)
+{
+	struct breakpoint handler;
+	unsigned used = 1;
+
+	/* An instruction may lead to itself. */
+	places[0] = *next;
+	if (find_fault_handler(breakpoints, state, &handler))
+		used = add_place(breakpoints->kind, here, &handler, places, used);
+	for (unsigned i = 0; i < count; i++)
+		used = add_place(breakpoints->kind, here, &planted[i], places, used);
 	return used;
 }
 
@@ -211,7 +250,7 @@ static result run_to(struct breakpoints *breakpoints, const struct breakpoint *p
 
 result breakpoints_step(struct breakpoints *breakpoints, const struct cpu_state *state, enum machine_stop *stop)
 {
-	struct breakpoint planted[BREAKPOINTS_MAX], places[BREAKPOINTS_MAX + 1], here = { 0, 0 }, next;
+	struct breakpoint planted[BREAKPOINTS_MAX], places[BREAKPOINTS_MAX + BREAKPOINTS_WAY], here = { 0, 0 }, next;
 	unsigned count = breakpoints->count;
 	bool done;
 
@@ -223,8 +262,8 @@ result breakpoints_step(struct breakpoints *breakpoints, const struct cpu_state 
 	result r = find_next(breakpoints, state, &next);
 
 	if (!failed(r))
-		r = run_to(breakpoints, places, waypoints(breakpoints->kind, planted, count, &here, &next, places),
-			   state, stop);
+		r = run_to(breakpoints, places,
+			   waypoints(breakpoints, planted, count, state, &here, &next, places), state, stop);
 	if (!failed(r) && count > 0) {
 		r = plant(breakpoints, planted, count, NULL, &done);
 		if (!failed(r) && !done)

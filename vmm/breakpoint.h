@@ -24,6 +24,7 @@
 
 enum {
 	BREAKPOINTS_MAX = 16,
+	BREAKPOINTS_WAY = 2, /* more while one is stepped over: behind it, and where its fault leads */
 	BREAKPOINT_BYTES = 2, /* of code that one takes, at most */
 };
 
@@ -48,8 +49,8 @@ struct breakpoint_patch {
 struct breakpoints {
 	struct machine *machine;
 	const struct breakpoint_kind *kind;
-	struct breakpoint planted[BREAKPOINTS_MAX + 1]; /* one more while one is stepped over */
-	struct breakpoint_patch patches[BREAKPOINTS_MAX + 1];
+	struct breakpoint planted[BREAKPOINTS_MAX + BREAKPOINTS_WAY];
+	struct breakpoint_patch patches[BREAKPOINTS_MAX + BREAKPOINTS_WAY];
 	unsigned count;
 	/* At the last hit: general registers, RIP, RFLAGS, and what address translation needs. The rest is not read. */
 	struct cpu_state here;
@@ -98,7 +99,9 @@ void breakpoints_lift(struct breakpoints *breakpoints);
 /*
  * Executes the instruction that the machine stands on, whose exported state is `state`, whether or not a breakpoint is
  * on it, and stops before the next one (MACHINE_BREAKPOINT), or earlier at another breakpoint; with MACHINE_EXITED when
- * an exit came first and MACHINE_INTERRUPTED when a signal did. The same breakpoints are planted afterwards as before.
+ * an exit came first and MACHINE_INTERRUPTED when a signal did. Behind the trap shim a page fault's handler counts as a
+ * breakpoint, so that who comes back to the same instruction meets its breakpoint again. The same breakpoints are
+ * planted afterwards as before.
  * Errors: it is not known where the instruction leads (instruction_decode), or no breakpoint can be put there: then
  * nothing was executed and nothing is planted any more.
  */

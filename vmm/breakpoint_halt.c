@@ -106,7 +106,7 @@ static result caught(struct breakpoints *breakpoints, bool *hit)
 
 const struct breakpoint_kind breakpoint_halt = {
 	.name = "halt",
-	.limit = BREAKPOINTS_MAX + 1,
+	.limit = BREAKPOINTS_MAX + BREAKPOINTS_WAY,
 	.length = 1,
 	.bytes = { OPCODE_HLT },
 	.arm = arm,

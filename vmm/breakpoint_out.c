@@ -79,7 +79,7 @@ static result caught(struct breakpoints *breakpoints, bool *hit)
 
 const struct breakpoint_kind breakpoint_out = {
 	.name = "out",
-	.limit = BREAKPOINTS_MAX + 1,
+	.limit = BREAKPOINTS_MAX + BREAKPOINTS_WAY,
 	.length = 2,
 	.bytes = { OPCODE_OUT, OUT_PORT },
 	.arm = arm,

@@ -265,6 +265,42 @@ START_TEST(lifted_on_the_way)
 }
 END_TEST
 
+/* An instruction that faults comes twice: before its fault, and when the handler is done. */
+GUEST_CODE(twice, "movabs $0x7000000000, %rsi\n" /* 0: nothing is mapped there */
+		  "mov %rax, (%rsi)\n"           /* 10 */
+		  "out %al, $0x80\n"             /* 13 */
+		  ".org twice_begin + 0x100\n"
+		  "pop %r8\n"
+		  "mov $0x401000, %esi\n"
+		  "inc %r9\n"
+		  "iretq");
+enum { TWICE_STORE = 10, TWICE_OUT = 13, VECTOR_PF = 14 };
+
+START_TEST(faulting_instructions_are_met_again)
+{
+	start_in(_i, twice_begin, twice_end);
+	set_gate(_i, VECTOR_PF, false);
+	plant_at(TWICE_STORE);
+	must_hit(TWICE_STORE);
+	ck_assert_uint_eq(state.gpr[GPR_R9], 0);
+	must_step_to(HANDLER);
+	must_hit(TWICE_STORE);
+	ck_assert_uint_eq(state.gpr[GPR_R9], 1);
+	ck_assert_uint_eq(state.cr2, 0x7000000000);
+	must_step_to(TWICE_OUT);
+	must_exit(0x80);
+	ck_assert_uint_eq(guest.machine.position, 1);
+	/* With the handler's own first instruction under a breakpoint. */
+	stepped_guest_teardown();
+	start_in(_i, twice_begin, twice_end);
+	set_gate(_i, VECTOR_PF, false);
+	plant_at(HANDLER);
+	must_hit(HANDLER);
+	must_step_to(HANDLER + 2);
+	must_exit(0x80);
+}
+END_TEST
+
 /* In ring 0 its HLT is its own, with breakpoints beside it and on it. */
 START_TEST(halts_pass_through)
 {
@@ -436,6 +472,7 @@ static void add_tests(Suite *suite)
 	tcase_add_loop_test(tests, planted_in_the_middle, 0, both);
 	tcase_add_loop_test(tests, faults_are_given_back, 0, both);
 	tcase_add_loop_test(tests, lifted_on_the_way, 0, both);
+	tcase_add_loop_test(tests, faulting_instructions_are_met_again, 0, both);
 	tcase_add_loop_test(tests, halts_pass_through, 0, 2);
 	tcase_add_loop_test(tests, both_go_on_alike, 0, both);
 	tcase_add_loop_test(tests, stopped_and_found, 0, both);
