@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-/* Half of the pairs of samples must show the highest speed or one that is so many times lower: what is kept in inner loops
- * must not look steady. The other half may be as slow as it is: where a host has other things to do it stops the guest, but
- * nothing ever makes it faster. */
+/* Half of the pairs of samples must show the highest speed or one that is so many times lower: what is kept in inner
+ * loops must not look steady. The other half may be as slow as it is: where a host has other things to do it stops the
+ * guest, but nothing ever makes it faster. */
 #define SPEEDS 4
 enum { PAIRS = AIM_SAMPLES - 1, PAIRS_ALIKE = PAIRS / 2 };
 

@@ -51,7 +51,7 @@ struct hunt {
 	bool in_place;      /* that was cheaper somewhere */
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
-	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way; UINT64_MAX: no more */
+	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way, if ever */
 	bool over;
 	enum hunt_end end;
 };
@@ -107,9 +107,8 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 		ran = run_meter_read(&meter);
 	}
 	hunt->guest_ns += ran;
-	if (ran > span) {
+	if (ran > span)
 		pace_late(pace_of(hunt), ran - span);
-	}
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
@@ -506,6 +505,8 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 	uint64_t blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
 	result r = OK;
 
+	/* So its leader has seen; this replica may lead next. */
+	replica->preempt.programs = true;
 	run_meter_start(&hunt.meter, 0);
 	if (blind > 0)
 		r = run_blind(&hunt, blind);

@@ -86,6 +86,7 @@ result preempt_create(struct replica *replica)
 	}
 	breakpoints_create(&preempt->breakpoints, &replica->machine, backend);
 	preempt->works = true;
+	preempt->programs = backend != BREAKPOINT_HALT;
 	atomic_store(&replica->own.control->preempts, 1);
 	return OK;
 }
@@ -107,6 +108,7 @@ void preempt_enter(struct replica *replica, uint64_t now)
 	struct preempt *preempt = &replica->preempt;
 
 	preempt->segment_begin = now;
+	preempt->programs |= trap_shim_was_in_user_mode(&replica->machine.shim);
 	/* One alarm in a grace period, however many segments there are in it. */
 	if (preempt->works && !alarm_pending(&preempt->alarm, now))
 		alarm_set(&preempt->alarm, now + replica->config.preempt_grace);
@@ -387,7 +389,8 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	uint64_t next;
 
 	*ended = false;
-	if (!preempt->works || alarm_pending(&preempt->alarm, now))
+	/* Kernels read and change their own code until they run their first program, and planted bytes are in their way. */
+	if (!preempt->works || !preempt->programs || alarm_pending(&preempt->alarm, now))
 		return OK;
 	if (begins_to_measure(replica, now)) {
 		next = replica->config.preempt_grace < BEGIN_NS ? replica->config.preempt_grace : BEGIN_NS;

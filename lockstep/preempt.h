@@ -21,7 +21,8 @@ struct replica;
 struct source_view;
 
 struct preempt {
-	bool works; /* there are breakpoints by which a stop is found again */
+	bool works;    /* there are breakpoints by which a stop is found again */
+	bool programs; /* the guest has begun to run them, or nobody cares */
 	struct breakpoints breakpoints;
 	struct native_step *native;
 	struct alarm alarm;

@@ -177,8 +177,8 @@ static result find_next(const struct breakpoints *breakpoints, const struct cpu_
 }
 
 /*
- * Where a page fault of the instruction at hand would lead, behind the trap shim: from there the guest comes back to the
- * same instruction, at which a breakpoint must be again by then. Other faults do not come back, or only where an
+ * Where a page fault of the instruction at hand would lead, behind the trap shim: from there the guest comes back to
+ * the same instruction, at which a breakpoint must be again by then. Other faults do not come back, or only where an
  * interrupt would have gone, too. Gates: AMD64 APM vol. 2, 4.8.4.
  */
 static bool find_fault_handler(const struct breakpoints *breakpoints, const struct cpu_state *state,

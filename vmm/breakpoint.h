@@ -111,8 +111,8 @@ must_check result breakpoints_step(struct breakpoints *breakpoints, const struct
 /* For machine_run: whether KVM's exit at hand is a hit. `breakpoints` may be NULL. */
 must_check result breakpoints_seen(struct breakpoints *breakpoints, bool *hit);
 
-/* For machine_run, at an exit that is no hit: whether since the last one breakpoints were taken out, so that a fault which
- * one of them made may be on its way still. Asking again says no. `breakpoints` may be NULL. */
+/* For machine_run, at an exit that is no hit: whether since the last one breakpoints were taken out, so that a fault
+ * which one of them made may be on its way still. Asking again says no. `breakpoints` may be NULL. */
 bool breakpoints_were_lifted(struct breakpoints *breakpoints);
 
 /* For the backends: whether a breakpoint is planted at `state`'s RIP. */

@@ -390,6 +390,11 @@ void trap_shim_watch(struct trap_shim *shim, uint64_t bits)
 	shim->watch = bits;
 }
 
+bool trap_shim_was_in_user_mode(const struct trap_shim *shim)
+{
+	return shim->memory && vmcb(shim)[SAVE_CPL] == 3;
+}
+
 bool trap_shim_event_staged(const struct trap_shim *shim)
 {
 	return (vmcb_get(shim, VMCB_EVENT_INJECT) & EVENT_VALID) != 0;

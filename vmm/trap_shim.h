@@ -97,6 +97,9 @@ bool trap_shim_return_fault(struct trap_shim *shim, const struct kvm_run *run, b
  * breakpoints need them at a VMRUN. */
 void trap_shim_watch(struct trap_shim *shim, uint64_t bits);
 
+/* Whether the guest was in ring 3 when it last came out to the shim. */
+bool trap_shim_was_in_user_mode(const struct trap_shim *shim);
+
 /* Whether the next entry delivers an event, and whether the guest could take an external interrupt there. */
 bool trap_shim_event_staged(const struct trap_shim *shim);
 bool trap_shim_interrupt_ready(const struct trap_shim *shim);
