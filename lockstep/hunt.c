@@ -1,6 +1,7 @@
 /* onto it by breakpoint or in place, equal by registers and memory */
 #include "lockstep/hunt.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/futex.h"
@@ -52,6 +53,7 @@ struct hunt {
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
 	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way, if ever */
+	char differed[48];  /* at the last visit with the stop's general registers: which other register did */
 	bool over;
 	enum hunt_end end;
 };
@@ -142,6 +144,26 @@ static result plant(struct hunt *hunt)
 	return OK;
 }
 
+static void note_register(void *context, const struct register_info *info, const uint8_t *a, const uint8_t *b)
+{
+	struct hunt *hunt = context;
+
+	(void)a;
+	(void)b;
+	if (hunt->differed[0] == '\0')
+		(void)snprintf(hunt->differed, sizeof(hunt->differed), "%s", info->name);
+}
+
+/* Whether all registers are the stop's. What is told of those that are not is for people who look for the cause. */
+static bool registers_equal(struct hunt *hunt, const struct cpu_state *state)
+{
+	if (memcmp(state, &hunt->stop->cpu, sizeof(*state)) == 0)
+		return true;
+	hunt->differed[0] = '\0';
+	(void)registers_compare(state, &hunt->stop->cpu, note_register, hunt);
+	return false;
+}
+
 /* Whether the machine, which stands at the breakpoint, is where the leader was: then that is booked. */
 static result compare(struct hunt *hunt, bool *equal)
 {
@@ -156,7 +178,7 @@ static result compare(struct hunt *hunt, bool *equal)
 	if (memcmp(here->gpr, wanted->gpr, sizeof(here->gpr)) != 0 || here->rip != wanted->rip)
 		return OK;
 	TRY(machine_export(&replica->machine, &state));
-	if (memcmp(&state, wanted, sizeof(state)) != 0)
+	if (!registers_equal(hunt, &state))
 		return OK;
 	breakpoints_lift(breakpoints_of(hunt));
 	TRY(ballot_box_memory(&replica->box, &ram));
@@ -316,7 +338,7 @@ static result compare_in_place(struct hunt *hunt, const struct cpu_state *state)
 	struct digest ram;
 
 	hunt->visits++;
-	if (memcmp(state, &hunt->stop->cpu, sizeof(*state)) != 0)
+	if (!registers_equal(hunt, state))
 		return OK;
 	TRY(ballot_box_memory(&replica->box, &ram));
 	if (memcmp(&ram, &hunt->stop->ram, sizeof(ram)) != 0) {
@@ -483,12 +505,15 @@ static void book(const struct hunt *hunt)
 		statistics->hunt_visits_max = hunt->visits;
 	if (hunt->end == HUNT_FOUND)
 		histogram_add(&statistics->hunt_visits_each, hunt->visits);
+	const char *differed = hunt->end == HUNT_FOUND ? "" : hunt->differed;
+
 	log_debug("hunt in the segment of position %llu: end %d after %llu visits and %llu instructions in place, in "
-		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits",
+		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits%s%s",
 		  (unsigned long long)hunt->replica->machine.position, hunt->end, (unsigned long long)hunt->visits,
 		  (unsigned long long)hunt->executed, (unsigned long long)run_meter_read(&hunt->meter) / 1000,
 		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->stop->run_ns / 1000,
-		  (unsigned long long)hunt->stop->recurs_ns / 1000);
+		  (unsigned long long)hunt->stop->recurs_ns / 1000,
+		  differed[0] ? "; at a visit that was nearly it differed " : "", differed);
 }
 
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)

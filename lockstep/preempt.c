@@ -389,7 +389,7 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	uint64_t next;
 
 	*ended = false;
-	/* Kernels read and change their own code until they run their first program, and planted bytes are in their way. */
+	/* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
 	if (!preempt->works || !preempt->programs || alarm_pending(&preempt->alarm, now))
 		return OK;
 	if (begins_to_measure(replica, now)) {
