@@ -220,7 +220,8 @@ static result false_window(const struct machine *machine, bool *is_false)
 
 /*
  * A signal may come between the #GP of a breakpoint and the shim's own exit, and whoever got it may have taken the
- * breakpoint out. The guest shall then execute what stands there now. A fault of its own comes again.
+ * breakpoint out. The guest shall then execute what stands there now. A fault of its own comes again, but for that of
+ * an MSR that was refused: it would exit again.
  */
 static bool fault_forgotten(struct machine *machine)
 {
@@ -228,7 +229,8 @@ static bool fault_forgotten(struct machine *machine)
 
 	if (!breakpoints_were_lifted(machine->breakpoints) || !machine->has_shim ||
 	    !trap_shim_stopped(shim, machine->vcpu.run) || trap_shim_code(shim) != TRAP_GENERAL_PROTECTION ||
-	    !trap_shim_fault_is_plain(shim))
+	    !trap_shim_fault_is_plain(shim) ||
+	    (machine->exit.refused && trap_shim_rip(shim) == machine->exit.record.rip))
 		return false;
 	trap_shim_forget_fault(shim);
 	return true;

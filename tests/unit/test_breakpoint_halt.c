@@ -265,6 +265,46 @@ START_TEST(lifted_on_the_way)
 }
 END_TEST
 
+/* One of the guest's own that we made, by refusing an MSR, must not be forgotten: the guest would ask again. */
+GUEST_CODE(refused, "1: mov $0xC0010055, %ecx\n" /* 0 */
+		    "rdmsr\n"                    /* 5 */
+		    "jmp 1b\n"                   /* 7 */
+		    ".org refused_begin + 0x100\n"
+		    "pop %r8\n"
+		    "inc %r9\n"
+		    "addq $2, (%rsp)\n"
+		    "iretq");
+enum { REFUSED_JUMP = 7 };
+
+START_TEST(refusals_are_not_forgotten)
+{
+	enum { TIMES = 200, LONGEST_US = 400 };
+	const struct sigaction action = { .sa_handler = take_signal };
+	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
+
+	start_in(0, refused_begin, refused_end);
+	set_gate(0, VECTOR_GP, false);
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(run(), MACHINE_EXITED);
+	for (unsigned i = 0; i < TIMES; i++) {
+		const suseconds_t us = 1 + i * 3 % LONGEST_US;
+		const struct itimerval soon = { .it_value = { .tv_usec = us }, .it_interval = { .tv_usec = us } };
+		enum machine_stop stop;
+
+		ck_assert_int_eq(guest.machine.exit.record.reason, EXIT_MSR_READ);
+		ck_assert_uint_eq(guest.machine.exit.record.gpr[GPR_R9], i);
+		(void)answer();
+		plant_at(REFUSED_JUMP);
+		ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+		stop = run();
+		ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+		breakpoints_lift(&breakpoints);
+		while (stop != MACHINE_EXITED)
+			stop = run();
+	}
+}
+END_TEST
+
 /* An instruction that faults comes twice: before its fault, and when the handler is done. */
 GUEST_CODE(twice, "movabs $0x7000000000, %rsi\n" /* 0: nothing is mapped there */
 		  "mov %rax, (%rsi)\n"           /* 10 */
@@ -472,6 +512,7 @@ static void add_tests(Suite *suite)
 	tcase_add_loop_test(tests, planted_in_the_middle, 0, both);
 	tcase_add_loop_test(tests, faults_are_given_back, 0, both);
 	tcase_add_loop_test(tests, lifted_on_the_way, 0, both);
+	tcase_add_test(tests, refusals_are_not_forgotten);
 	tcase_add_loop_test(tests, faulting_instructions_are_met_again, 0, both);
 	tcase_add_loop_test(tests, halts_pass_through, 0, 2);
 	tcase_add_loop_test(tests, both_go_on_alike, 0, both);
