@@ -381,6 +381,19 @@ static bool late(const struct replica *replica, const struct source_view *view, 
 	       now > guest_time_to_host(replica->supervisor, view->deadline + LATE_NS);
 }
 
+/* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
+static result look_for_programs(struct replica *replica)
+{
+	enum { RING = 3 };
+	struct cpu_state state;
+
+	if (replica->preempt.programs)
+		return OK;
+	TRY(machine_export(&replica->machine, &state));
+	replica->preempt.programs = (state.segment[SEG_CS].selector & RING) == RING;
+	return OK;
+}
+
 result preempt_kicked(struct replica *replica, const struct source_view *view, bool *ended)
 {
 	struct preempt *preempt = &replica->preempt;
@@ -389,9 +402,13 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	uint64_t next;
 
 	*ended = false;
-	/* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
-	if (!preempt->works || !preempt->programs || alarm_pending(&preempt->alarm, now))
+	if (!preempt->works || alarm_pending(&preempt->alarm, now))
 		return OK;
+	TRY(look_for_programs(replica));
+	if (!preempt->programs) {
+		preempt_go_until(preempt, now + replica->config.preempt_grace);
+		return OK;
+	}
 	if (begins_to_measure(replica, now)) {
 		next = replica->config.preempt_grace < BEGIN_NS ? replica->config.preempt_grace : BEGIN_NS;
 		preempt_go_until(preempt, now + next);
