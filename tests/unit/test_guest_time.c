@@ -38,12 +38,12 @@ START_TEST(goes_slower)
 	uint64_t host = clock_monotonic_ns(), frozen;
 
 	guest_time_dilate(&page, 7);
-	guest_time_begin(&page, host - 700 * NS_PER_S);
-	ck_assert_uint_ge(guest_time_now(&page), 100 * NS_PER_S);
+	guest_time_begin(&page, host - 7 * NS_PER_S);
+	ck_assert_uint_ge(guest_time_now(&page), NS_PER_S);
 	/* Not even a minute of the host's passes here. */
-	ck_assert_uint_lt(guest_time_now(&page), 110 * NS_PER_S);
+	ck_assert_uint_lt(guest_time_now(&page), 11 * NS_PER_S);
 	ck_assert_uint_le(guest_time_now(&page), guest_time_bound(&page));
-	ck_assert_uint_eq(guest_time_to_host(&page, 101 * NS_PER_S), host + 7 * NS_PER_S);
+	ck_assert_uint_eq(guest_time_to_host(&page, 2 * NS_PER_S), host + 7 * NS_PER_S);
 	ck_assert_uint_eq(guest_time_to_host(&page, UINT64_MAX / 2), UINT64_MAX);
 	/* It goes on where it stood still. */
 	guest_time_freeze(&page);
