@@ -1,7 +1,6 @@
 /* onto it by breakpoint or in place, equal by registers and memory */
 #include "lockstep/hunt.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/futex.h"
@@ -53,7 +52,7 @@ struct hunt {
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
 	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way, if ever */
-	char differed[48];  /* at the last visit with the stop's general registers: which other register did */
+	const char *differed; /* the first register that did, at the last visit with the stop's general registers */
 	bool over;
 	enum hunt_end end;
 };
@@ -150,8 +149,8 @@ static void note_register(void *context, const struct register_info *info, const
 
 	(void)a;
 	(void)b;
-	if (hunt->differed[0] == '\0')
-		(void)snprintf(hunt->differed, sizeof(hunt->differed), "%s", info->name);
+	if (!hunt->differed)
+		hunt->differed = info->name;
 }
 
 /* Whether all registers are the stop's. What is told of those that are not is for people who look for the cause. */
@@ -159,7 +158,7 @@ static bool registers_equal(struct hunt *hunt, const struct cpu_state *state)
 {
 	if (memcmp(state, &hunt->stop->cpu, sizeof(*state)) == 0)
 		return true;
-	hunt->differed[0] = '\0';
+	hunt->differed = NULL;
 	(void)registers_compare(state, &hunt->stop->cpu, note_register, hunt);
 	return false;
 }
@@ -505,7 +504,7 @@ static void book(const struct hunt *hunt)
 		statistics->hunt_visits_max = hunt->visits;
 	if (hunt->end == HUNT_FOUND)
 		histogram_add(&statistics->hunt_visits_each, hunt->visits);
-	const char *differed = hunt->end == HUNT_FOUND ? "" : hunt->differed;
+	const char *differed = hunt->end == HUNT_FOUND ? NULL : hunt->differed;
 
 	log_debug("hunt in the segment of position %llu: end %d after %llu visits and %llu instructions in place, in "
 		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits%s%s",
@@ -513,7 +512,7 @@ static void book(const struct hunt *hunt)
 		  (unsigned long long)hunt->executed, (unsigned long long)run_meter_read(&hunt->meter) / 1000,
 		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->stop->run_ns / 1000,
 		  (unsigned long long)hunt->stop->recurs_ns / 1000,
-		  differed[0] ? "; at a visit that was nearly it differed " : "", differed);
+		  differed ? "; at a visit that was nearly it differed " : "", differed ? differed : "");
 }
 
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)

@@ -138,15 +138,22 @@ static void on_alarm(int number)
 	(void)number;
 }
 
-void interrupt_after(unsigned microseconds)
+enum machine_stop run_with_signals(unsigned first, unsigned apart)
 {
 	const struct sigaction action = { .sa_handler = on_alarm };
-	const struct itimerval soon = { .it_value = { .tv_usec = (suseconds_t)microseconds },
-					.it_interval = { .tv_usec = 20000 } };
+	const struct itimerval soon = { .it_value = { .tv_usec = (suseconds_t)first },
+					.it_interval = { .tv_usec = (suseconds_t)apart } };
 	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
+	enum machine_stop stop;
 
 	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
 	ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
-	ck_assert_int_eq(run(), MACHINE_INTERRUPTED);
+	stop = run();
 	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	return stop;
+}
+
+void interrupt_after(unsigned microseconds)
+{
+	ck_assert_int_eq(run_with_signals(microseconds, 20000), MACHINE_INTERRUPTED);
 }

@@ -59,6 +59,9 @@ void must_exit(uint16_t port);
  * over. The test fails unless all is counted and no trace is left. */
 void must_count_loop(const uint8_t *code, uint64_t rounds);
 
+/* Runs until something stops the guest; signals come after `first` microseconds and then each `apart`. */
+enum machine_stop run_with_signals(unsigned first, unsigned apart);
+
 /* Runs the guest, which must not exit, until a signal that comes after so many microseconds or more. */
 void interrupt_after(unsigned microseconds);
 

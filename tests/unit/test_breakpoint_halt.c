@@ -1,10 +1,8 @@
 /* Breakpoints and stops behind the trap shim, in ring 0 and in ring 3: needs nested SVM, as the lab has it. */
 #include "tests/unit/stepped_guest.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "vmm/machine_stop.h"
 
@@ -226,37 +224,25 @@ GUEST_CODE(innocent, "1: jmp 1b\n"             /* 0 */
 		     "inc %r9\n"
 		     "iretq");
 
-static void take_signal(int number)
-{
-	(void)number;
-}
-
 START_TEST(lifted_on_the_way)
 {
 	enum { TIMES = 400, STEP_US = 7, LONGEST_US = 700 };
-	const struct sigaction action = { .sa_handler = take_signal };
-	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
 	unsigned interrupted = 0;
 
 	start_in(_i, innocent_begin, innocent_end);
 	set_gate(_i, VECTOR_GP, false);
-	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
 	for (unsigned i = 0; i < TIMES; i++) {
-		const suseconds_t us = 1 + i * STEP_US % LONGEST_US;
-		const struct itimerval soon = { .it_value = { .tv_usec = us }, .it_interval = { .tv_usec = us } };
-
+		const unsigned us = 1 + i * STEP_US % LONGEST_US;
 		bool planted = false;
 
 		for (const struct breakpoint place = at(0); !planted;) {
 			must_succeed(breakpoints_plant(&breakpoints, &place, 1, &planted));
 			if (!planted)
-				interrupt_after((unsigned)us);
+				interrupt_after(us);
 		}
-		ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
-		interrupted += run() == MACHINE_INTERRUPTED;
-		ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+		interrupted += run_with_signals(us, us) == MACHINE_INTERRUPTED;
 		breakpoints_lift(&breakpoints);
-		interrupt_after((unsigned)us);
+		interrupt_after(us);
 	}
 	ck_assert_uint_gt(interrupted, 0);
 	stop_at(0);
@@ -291,16 +277,13 @@ static void must_ask(uint64_t refusals)
 START_TEST(refusals_are_not_forgotten)
 {
 	enum { TIMES = 60, APART_US = 5 };
-	const struct sigaction action = { .sa_handler = take_signal };
-	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
 	uint64_t refusals = 0;
 
 	start_in(0, refused_begin, refused_end);
 	set_gate(0, VECTOR_GP, false);
-	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
 	for (unsigned i = 0; i < TIMES; i++) {
-		const suseconds_t us = 1 + i * APART_US;
-		const struct itimerval soon = { .it_value = { .tv_usec = us }, .it_interval = { .tv_usec = us } };
+		const unsigned us = 1 + i * APART_US;
+		enum machine_stop stop;
 
 		/* So that faults come to the shim when the guest asks, and a signal comes between. */
 		do
@@ -309,16 +292,12 @@ START_TEST(refusals_are_not_forgotten)
 		plant_at(REFUSED_NOWHERE);
 		must_ask(refusals++);
 		(void)answer();
-		ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
-		if (run() == MACHINE_INTERRUPTED) {
-			ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
-			breakpoints_lift(&breakpoints);
+		stop = run_with_signals(us, us);
+		breakpoints_lift(&breakpoints);
+		if (stop == MACHINE_INTERRUPTED)
 			must_ask(refusals++);
-		} else {
-			ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
-			breakpoints_lift(&breakpoints);
+		else
 			ck_assert_uint_eq(guest.machine.exit.record.gpr[GPR_R9], refusals++);
-		}
 		(void)answer();
 	}
 }
