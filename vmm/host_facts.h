@@ -71,7 +71,7 @@ struct host_facts {
 
 	enum host_trial user_trial;   /* a guest in ring 3 that writes to memory and does port output */
 	enum host_trial dirty_trial;  /* whether that write was in KVM's dirty log */
-	enum host_trial kernel_trial; /* CMPXCHG16B in ring 0: KVM's interpreter does not know it, a CPU does */
+	enum host_trial kernel_trial; /* POPCNT in ring 0: KVM's interpreter does not know it, a CPU does */
 
 	enum host_counter counter; /* of what guests retire: see progress.h */
 	const char *counter_unit;  /* "branches", "instructions"; "time": there is no counter */

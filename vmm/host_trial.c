@@ -33,8 +33,9 @@ enum { PTE_PRESENT = 1, PTE_WRITE = 2, PTE_USER = 4, PTE_LARGE = 0x80 };
 
 /* movb $1, (%rdi); out %al, $0x80 */
 static const uint8_t user_code[] = { 0xC6, 0x07, 0x01, 0xE6, TRIAL_PORT };
-/* lock cmpxchg16b (%rdi); out %al, $0x80 */
-static const uint8_t kernel_code[] = { 0xF0, 0x48, 0x0F, 0xC7, 0x0F, 0xE6, TRIAL_PORT };
+/* popcnt %ebx, %eax; movb %al, (%rdi); out %al, $0x80. KVM's interpreter has no POPCNT, and every CPU with nested
+ * paging has it. */
+static const uint8_t kernel_code[] = { 0xF3, 0x0F, 0xB8, 0xC3, 0x88, 0x07, 0xE6, TRIAL_PORT };
 
 enum { OUTCOME_RAN = 1, OUTCOME_DIRTY = 2 };
 
@@ -65,7 +66,7 @@ static bool set_registers(int vcpu_fd, bool kernel_mode)
 		.rip = CODE,
 		.rdi = TARGET,
 		.rsp = MEMORY,
-		.rbx = 1, /* CMPXCHG16B: RDX:RAX (0) is there, RCX:RBX (1) comes */
+		.rbx = 1, /* one bit to be counted */
 		.rflags = 0x2u | 0x3000u, /* the bit that is always set, and IOPL 3 */
 	};
 	struct kvm_segment code = {

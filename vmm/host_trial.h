@@ -12,7 +12,7 @@ struct host_trial_outcome {
 };
 
 /* Runs a guest in 64-bit mode that writes to a page, then to port 0x80: in ring 3 with port access by a plain
- * store, or in ring 0 by CMPXCHG16B, which needs a CPU that runs ring 0 itself. `kvm_fd` is an open /dev/kvm.
+ * store, or in ring 0 what POPCNT gave, which needs a CPU that runs ring 0 itself. `kvm_fd` is an open /dev/kvm.
  * Takes place in a child process that is killed when it takes longer than two seconds. */
 struct host_trial_outcome host_trial_run(int kvm_fd, bool kernel_mode);
 
