@@ -152,7 +152,7 @@ const char *options_help(void)
 	       "                           and `tercet resume`\n"
 	       "  --no-reboot              a guest that resets its machine ends it\n"
 	       "  --sandbox on|off         processes give up system calls and rights that they do not need (default:\n"
-	       "                           off)\n"
+	       "                           on)\n"
 	       "  --verbose                say more\n";
 }
 
@@ -463,7 +463,7 @@ void options_begin(struct options_reader *reader, struct machine_options *machin
 		.reports = DEFAULT_REPORTS,
 		.console = "stdio",
 		.check_ram = true,
-		.sandbox = false,
+		.sandbox = true,
 	};
 	*monitor = (struct monitor_options){ .place = NULL, .fd = -1 };
 }
