@@ -1,5 +1,6 @@
 #include "manage/qemu_settings.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "manage/qemu_value.h"
@@ -8,23 +9,31 @@
 
 /* The options of `tercet run` that libvirt has no words for. */
 static const char *const settings[] = {
-	"core-faults",	 "inject", "max-segment", "pin",	   "preempt-budget",
-	"preempt-grace", "record", "replicas",	  "reports",	   "scrub",
-	"seed",		 "stats",  "time-dilation", "verbose",	   "vote-interval",
-	"watchdog",
+	"replicas",	 "vote-interval",  "watchdog",	  "scrub",   "pin",    "core-faults",
+	"preempt-grace", "preempt-budget", "max-segment", "reports", "stats",  "record",
+	"seed",		 "inject",	   "time-dilation", "sandbox", "verbose",
 };
+
+static result refuse(const char *name)
+{
+	char list[256] = "";
+	size_t length = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const char *between = i == 0 ? "" : i + 1 < ARRAY_SIZE(settings) ? ", " : " and ";
+
+		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", between, settings[i]);
+		invariant(length < sizeof(list));
+	}
+	return fail(STATUS_USAGE, "\"%s\" is no setting of tercet's: there are %s", name, list);
+}
 
 static result take(struct qemu_options *options, const char *name, const char *value)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		if (strcmp(settings[i], name) == 0)
 			return options_set(&options->reader, name, value);
-	return fail(STATUS_USAGE,
-		    "\"%s\" is no setting of tercet's: there are replicas, vote-interval, watchdog, scrub, "
-		    "pin, core-faults, preempt-grace, preempt-budget, max-segment, reports, stats, record, "
-		    "seed, inject, "
-		    "time-dilation and verbose",
-		    name);
+	return refuse(name);
 }
 
 result qemu_settings_fw_cfg(struct qemu_options *options, const char *value)

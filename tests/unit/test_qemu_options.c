@@ -261,7 +261,7 @@ START_TEST(bad_words)
 		{ "-mon", "chardev=c,mode=readline", "\"mode\" can only be control" },
 		{ "-fw_cfg", "name=opt/other,string=1", "has no fw_cfg device" },
 		{ "-fw_cfg", "name=opt/tercet/replicas,string=4", "--replicas 4" },
-		{ "-fw_cfg", "name=opt/tercet/frob,string=4", "is no setting" },
+		{ "-fw_cfg", "name=opt/tercet/frob,string=4", "there are replicas, vote-interval, " },
 		{ "-fw_cfg", "name=opt/tercet/replicas,file=/x", "\"file\" is not supported" },
 		{ "-fw_cfg", "name=opt/tercet/replicas", "string=VALUE" },
 		{ "-tercet", "kernel=/x", "is no setting" },
@@ -286,7 +286,7 @@ START_TEST(good_words)
 		{ "-machine", "type=tercet" },
 		{ "-device", "virtio-rng-pci-non-transitional,addr=1f.0" },
 		{ "-device", "piix3-usb-uhci,id=usb,bus=pci.0,addr=0x1.0x2" },
-		{ "-tercet", "pin=0,,2,stats=/tmp/s.json" },
+		{ "-tercet", "pin=0,,2,stats=/tmp/s.json,sandbox=off" },
 		{ "-name", "a" },
 	};
 
