@@ -39,6 +39,9 @@
  * longest way takes them this time. */
 enum { IN_PLACE_PRICE = 30000 };
 #define IN_PLACE_MOST_NS (600 * NS_PER_MS)
+/* A way of so many grace periods is the shortest that there is: it may take for longer, but nobody looks for longer than
+ * a watchdog's time. */
+enum { SOON_GRACES = 4 };
 /* An interrupt that is due for longer counts as late. */
 #define LATE_NS (10 * NS_PER_MS)
 /* What an overshoot counts in the budget: the repair, and that it may happen again. */
@@ -108,6 +111,7 @@ void preempt_enter(struct replica *replica, uint64_t now)
 	struct preempt *preempt = &replica->preempt;
 
 	preempt->segment_begin = now;
+	/* Programs that are always taken out in the kernel are seen here at least. */
 	preempt->programs |= trap_shim_was_in_user_mode(&replica->machine.shim);
 	/* One alarm in a grace period, however many segments there are in it. */
 	if (preempt->works && !alarm_pending(&preempt->alarm, now))
@@ -219,8 +223,24 @@ static void learn_price(struct preempt *preempt, uint64_t cost)
 	preempt->stop_way = 0;
 }
 
-/* Whether there may be a stop now. */
-static bool may_stop(struct replica *replica, uint64_t now)
+/* What it takes followers to execute a way in place. */
+static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
+{
+	return way / 1000 * preempt->in_place_price;
+}
+
+/* Whether the guest is to be stopped while that is still possible: where no place is good, what a stop costs grows with
+ * its way. Where one is good, or registers lead to any place, there is no such limit. */
+static bool goes_too_far(const struct replica *replica)
+{
+	const struct preempt *preempt = &replica->preempt;
+
+	return replica->box.compared && preempt->charted != replica->machine.position + 1 &&
+	       in_place_ns(preempt, way_of(preempt)) > IN_PLACE_MOST_NS / 2 && !preempt_shows_the_way(preempt);
+}
+
+/* Whether there may be a stop now. One that cannot be put off is not subject to the budget, but is counted there. */
+static bool may_stop(struct replica *replica, uint64_t now, bool put_off)
 {
 	struct preempt *preempt = &replica->preempt;
 	uint64_t cost = cost_so_far(replica);
@@ -228,24 +248,25 @@ static bool may_stop(struct replica *replica, uint64_t now)
 	if (!stop_is_found(replica))
 		return false;
 	learn_price(preempt, cost);
-	return budget_affords(&preempt->budget, cost, replica->config.preempt_budget, now);
+	return budget_affords(&preempt->budget, cost, replica->config.preempt_budget, now) || !put_off;
 }
 
 /*
  * What a stop costs grows with the way to it. Where stops are dear, and the budget is that large, the guest waits here
  * rather than run on to where no stop can be paid for.
  */
-static bool wait_to_stop(struct replica *replica)
+static bool wait_to_stop(struct replica *replica, bool put_off)
 {
 	const struct timespec pause = { .tv_nsec = WAIT_LOOK_NS };
 	struct preempt *preempt = &replica->preempt;
-	bool may = may_stop(replica, clock_monotonic_ns());
+	bool may = may_stop(replica, clock_monotonic_ns(), put_off);
 
-	while (!may && !attend_called(replica) && way_of(preempt) > WAIT_WAY_NS &&
-	       budget_covers(replica->config.preempt_budget, preempt->price)) {
+	while (!may && !attend_called(replica) &&
+	       (!put_off || (way_of(preempt) > WAIT_WAY_NS &&
+			     budget_covers(replica->config.preempt_budget, preempt->price)))) {
 		attend_beat(replica);
 		(void)nanosleep(&pause, NULL);
-		may = may_stop(replica, clock_monotonic_ns());
+		may = may_stop(replica, clock_monotonic_ns(), put_off);
 	}
 	return may;
 }
@@ -326,17 +347,20 @@ static bool exit_is_ahead(const struct replica *replica)
  * before its end where registers show the way. A long way without these would take them for ever. */
 static result stop_anywhere(struct scout *scout, struct cpu_state *state, bool *found)
 {
+	const struct replica_config *config = &scout->replica->config;
 	struct preempt *preempt = &scout->replica->preempt;
+	bool soon = scout->way <= SOON_GRACES * config->preempt_grace;
+	uint64_t takes = in_place_ns(preempt, scout->way);
 
 	*found = false;
 	preempt->stop_in_place = !preempt_shows_the_way(preempt);
-	if (preempt->stop_in_place && scout->way / 1000 * preempt->in_place_price > IN_PLACE_MOST_NS)
+	if (preempt->stop_in_place && takes > (soon ? config->watchdog / 2 : IN_PLACE_MOST_NS))
 		return OK;
 	return scout_any(scout, state, found);
 }
 
-/* Finds a place and stops there. */
-static result stop_somewhere(struct replica *replica, bool *ended)
+/* Finds a place and stops there. With `early` nothing waits for that yet: where a place is good the guest goes on. */
+static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 {
 	struct preempt *preempt = &replica->preempt;
 	uint64_t way = way_of(preempt);
@@ -356,10 +380,12 @@ static result stop_somewhere(struct replica *replica, bool *ended)
 	if (found && replica->box.compared) {
 		preempt->stop_in_place = false;
 		TRY(scout_rare(&scout, &state, settle, &recurs_ns));
-		found = recurs_ns != 0;
+		found = recurs_ns != 0 && !early;
+		if (recurs_ns != 0)
+			preempt->charted = replica->machine.position + 1;
 		if (found)
 			TRY(machine_export(&replica->machine, &state)); /* it stands where it was looked for */
-		else if (!scout.ended && !scout.gone)
+		else if (recurs_ns == 0 && !scout.ended && !scout.gone)
 			TRY(stop_anywhere(&scout, &state, &found));
 	}
 	preempt->spent_ns += scout.cost_ns;
@@ -399,6 +425,7 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	struct preempt *preempt = &replica->preempt;
 	uint64_t now = clock_monotonic_ns();
 	enum source_need need;
+	bool too_far;
 	uint64_t next;
 
 	*ended = false;
@@ -421,14 +448,15 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 		need = SOURCE_NEEDS_NOTHING;
 		next = now + replica->config.preempt_grace;
 	}
-	if (need == SOURCE_NEEDS_NOTHING) {
+	too_far = goes_too_far(replica);
+	if (need == SOURCE_NEEDS_NOTHING && !too_far) {
 		next = next < now + LOOK_NS ? next : now + LOOK_NS;
 		preempt_go_until(preempt, next > now + RETRY_NS ? next : now + RETRY_NS);
-	} else if (!wait_to_stop(replica)) {
+	} else if (!wait_to_stop(replica, !too_far)) {
 		preempt_go_until(preempt, clock_monotonic_ns() + BUDGET_LOOK_NS);
 	} else {
 		replica_statistics_of(replica)->late_ticks += need == SOURCE_NEEDS_INPUT && late(replica, view, now);
-		return stop_somewhere(replica, ended);
+		return stop_somewhere(replica, need == SOURCE_NEEDS_NOTHING, ended);
 	}
 	return OK;
 }
