@@ -407,6 +407,18 @@ static bool late(const struct replica *replica, const struct source_view *view, 
 	       now > guest_time_to_host(replica->supervisor, view->deadline + LATE_NS);
 }
 
+/* Until when what is due since a short time waits for an exit, which most code comes to by itself; 0: it has waited for
+ * a grace period, or nothing is due by the clock. */
+static uint64_t waits_until(const struct replica *replica, const struct source_view *view, uint64_t now)
+{
+	uint64_t due;
+
+	if (view->deadline == DEVICE_NO_DEADLINE)
+		return 0;
+	due = guest_time_to_host(replica->supervisor, view->deadline);
+	return due <= now && now < due + replica->config.preempt_grace ? due + replica->config.preempt_grace : 0;
+}
+
 /* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
 static result look_for_programs(struct replica *replica)
 {
@@ -447,6 +459,9 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 		/* It could not take it. */
 		need = SOURCE_NEEDS_NOTHING;
 		next = now + replica->config.preempt_grace;
+	} else if (need == SOURCE_NEEDS_INPUT && waits_until(replica, view, now) != 0) {
+		need = SOURCE_NEEDS_NOTHING;
+		next = waits_until(replica, view, now);
 	}
 	too_far = goes_too_far(replica);
 	if (need == SOURCE_NEEDS_NOTHING && !too_far) {
