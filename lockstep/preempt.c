@@ -39,8 +39,8 @@
  * longest way takes them this time. */
 enum { IN_PLACE_PRICE = 30000 };
 #define IN_PLACE_MOST_NS (600 * NS_PER_MS)
-/* A way of so many grace periods is the shortest that there is: it may take for longer, but nobody looks for longer than
- * a watchdog's time. */
+/* A way of so many grace periods is the shortest that there is: it may take for longer, but nobody looks for longer
+ * than a watchdog's time. */
 enum { SOON_GRACES = 4 };
 /* An interrupt that is due for longer counts as late. */
 #define LATE_NS (10 * NS_PER_MS)
