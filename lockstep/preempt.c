@@ -240,7 +240,7 @@ static bool goes_too_far(const struct replica *replica)
 }
 
 /* Whether there may be a stop now. One that cannot be put off is not subject to the budget, but is counted there. */
-static bool may_stop(struct replica *replica, uint64_t now, bool put_off)
+static bool may_stop(struct replica *replica, uint64_t now, bool at_once)
 {
 	struct preempt *preempt = &replica->preempt;
 	uint64_t cost = cost_so_far(replica);
@@ -248,25 +248,25 @@ static bool may_stop(struct replica *replica, uint64_t now, bool put_off)
 	if (!stop_is_found(replica))
 		return false;
 	learn_price(preempt, cost);
-	return budget_affords(&preempt->budget, cost, replica->config.preempt_budget, now) || !put_off;
+	return budget_affords(&preempt->budget, cost, replica->config.preempt_budget, now) || at_once;
 }
 
 /*
  * What a stop costs grows with the way to it. Where stops are dear, and the budget is that large, the guest waits here
  * rather than run on to where no stop can be paid for.
  */
-static bool wait_to_stop(struct replica *replica, bool put_off)
+static bool wait_to_stop(struct replica *replica, bool at_once)
 {
 	const struct timespec pause = { .tv_nsec = WAIT_LOOK_NS };
 	struct preempt *preempt = &replica->preempt;
-	bool may = may_stop(replica, clock_monotonic_ns(), put_off);
+	bool may = may_stop(replica, clock_monotonic_ns(), at_once);
 
 	while (!may && !attend_called(replica) &&
-	       (!put_off || (way_of(preempt) > WAIT_WAY_NS &&
+	       (at_once || (way_of(preempt) > WAIT_WAY_NS &&
 			     budget_covers(replica->config.preempt_budget, preempt->price)))) {
 		attend_beat(replica);
 		(void)nanosleep(&pause, NULL);
-		may = may_stop(replica, clock_monotonic_ns(), put_off);
+		may = may_stop(replica, clock_monotonic_ns(), at_once);
 	}
 	return may;
 }
@@ -435,10 +435,9 @@ static result look_for_programs(struct replica *replica)
 result preempt_kicked(struct replica *replica, const struct source_view *view, bool *ended)
 {
 	struct preempt *preempt = &replica->preempt;
-	uint64_t now = clock_monotonic_ns();
+	uint64_t now = clock_monotonic_ns(), next, waits;
 	enum source_need need;
 	bool too_far;
-	uint64_t next;
 
 	*ended = false;
 	if (!preempt->works || alarm_pending(&preempt->alarm, now))
@@ -455,19 +454,20 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	}
 	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
 				 now, &next);
+	waits = waits_until(replica, view, now);
 	if (need == SOURCE_NEEDS_INPUT && !machine_interrupts_enabled(&replica->machine)) {
 		/* It could not take it. */
 		need = SOURCE_NEEDS_NOTHING;
 		next = now + replica->config.preempt_grace;
-	} else if (need == SOURCE_NEEDS_INPUT && waits_until(replica, view, now) != 0) {
+	} else if (need == SOURCE_NEEDS_INPUT && waits != 0) {
 		need = SOURCE_NEEDS_NOTHING;
-		next = waits_until(replica, view, now);
+		next = waits;
 	}
 	too_far = goes_too_far(replica);
 	if (need == SOURCE_NEEDS_NOTHING && !too_far) {
 		next = next < now + LOOK_NS ? next : now + LOOK_NS;
 		preempt_go_until(preempt, next > now + RETRY_NS ? next : now + RETRY_NS);
-	} else if (!wait_to_stop(replica, !too_far)) {
+	} else if (!wait_to_stop(replica, too_far)) {
 		preempt_go_until(preempt, clock_monotonic_ns() + BUDGET_LOOK_NS);
 	} else {
 		replica_statistics_of(replica)->late_ticks += need == SOURCE_NEEDS_INPUT && late(replica, view, now);
