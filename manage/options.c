@@ -256,7 +256,7 @@ static result parse_dilation(const char *text, uint32_t *dilation)
 	return OK;
 }
 
-static result parse_switch(const char *option, const char *text, bool *on)
+result options_switch(const char *option, const char *text, bool *on)
 {
 	*on = strcmp(text, "on") == 0;
 	if (!*on && strcmp(text, "off") != 0)
@@ -417,7 +417,7 @@ static result take_option(struct options_reader *reader, int id, const char *val
 		options->no_reboot = true;
 		return OK;
 	case OPTION_SANDBOX:
-		return parse_switch("--sandbox", value, &options->sandbox);
+		return options_switch("--sandbox", value, &options->sandbox);
 	case OPTION_VERBOSE:
 		options->verbose = true;
 		return OK;

@@ -40,4 +40,7 @@ must_check result options_size(const char *option, const char *text, uint64_t *b
 /* "10ms", "500us", "2s", "100ns" in ns. */
 must_check result options_duration(const char *option, const char *text, uint64_t *ns);
 
+/* "on" or "off". */
+must_check result options_switch(const char *option, const char *text, bool *on);
+
 #endif

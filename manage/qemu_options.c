@@ -379,6 +379,8 @@ static result finish(struct qemu_options *options)
 			"loader (<os><kernel>/path/vmlinuz</kernel> and <initrd>, see docs/libvirt.md)");
 	if (options->daemonize)
 		return fail(STATUS_USAGE, "-daemonize: only with -machine none");
+	if (options->payload)
+		options->machine.kind = BOOT_PAYLOAD;
 	if (!options->machine.command_line)
 		options->machine.command_line = "";
 	TRY(qemu_devices_end(options));

@@ -32,6 +32,7 @@ struct qemu_options {
 	const char *qmp_path; /* -qmp unix:PATH, or NULL */
 	const char *pid_file; /* or NULL */
 	bool daemonize;
+	bool payload; /* -kernel is one */
 	bool kvm; /* -accel or accel= named it */
 	/* What was said, by id, until everything is known. */
 	json_t *values; /* all parsed values: an array that keeps their texts */

@@ -6,12 +6,14 @@
 #include "manage/qemu_value.h"
 
 #define FW_CFG_PREFIX "opt/tercet/"
+#define PAYLOAD "payload"
 
-/* The options of `tercet run` that libvirt has no words for. */
+/* What libvirt has no words for: options of `tercet run`, and whether -kernel is a payload. */
 static const char *const settings[] = {
 	"replicas",	 "vote-interval",  "watchdog",	  "scrub",   "pin",    "core-faults",
 	"preempt-grace", "preempt-budget", "max-segment", "reports", "stats",  "record",
 	"seed",		 "inject",	   "time-dilation", "sandbox", "verbose",
+	PAYLOAD,
 };
 
 static result refuse(const char *name)
@@ -30,6 +32,9 @@ static result refuse(const char *name)
 
 static result take(struct qemu_options *options, const char *name, const char *value)
 {
+	/* Unlike the option of this name, whose value is the payload's file. */
+	if (strcmp(name, PAYLOAD) == 0)
+		return options_switch(PAYLOAD, value, &options->payload);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		if (strcmp(settings[i], name) == 0)
 			return options_set(&options->reader, name, value);

@@ -30,11 +30,6 @@ enum {
 	STATUS_FEATURES_OK = 8,
 };
 
-static void port_out16(uint16_t port, uint16_t value)
-{
-	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
 static uint32_t config_read(uint32_t function, uint32_t offset)
 {
 	port_out32(CONFIG_ADDRESS, 0x80000000u | function << 11 | offset);

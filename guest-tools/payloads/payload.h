@@ -95,4 +95,8 @@ uint32_t port_in32(uint16_t port);
  * gathers INS, but not OUTS. */
 void port_out8_string(uint16_t port, const void *data, size_t length);
 
+/* guest.c alone. */
+void port_out16(uint16_t port, uint16_t value);
+uint16_t port_in16(uint16_t port);
+
 #endif

@@ -1,7 +1,7 @@
 # Payloads (guest-tools/payloads/payload.h), twice: for a guest into $(BUILD)/payloads, and as ordinary programs
 # into $(BUILD)/payloads/native, which say what the right output is.
 PAYLOADS := compute memory exits mixed output pulse tight dirty
-PAYLOAD_FACTS := hello fail crash hang echo disk sectors frames reboot
+PAYLOAD_FACTS := hello fail crash hang echo disk sectors frames reboot button
 PAYLOAD_PARTS := runtime kernels churn storm
 
 PAYLOAD_FOLDER := guest-tools/payloads

@@ -268,6 +268,7 @@ START_TEST(bad_words)
 		{ "-tercet", "vote-interval=1h", "--vote-interval 1h" },
 		{ "-add-fd", "set=0", "set=NUMBER,fd=NUMBER" },
 		{ "-qmp", "tcp:1.2.3.4:5", "unix:PATH" },
+		{ "-tercet", "payload=yes", "payload yes: give on or off" },
 		{ "-serial", "stdio", "-device isa-serial" },
 		{ "-kernel", "/other", "one --kernel" },
 	};
@@ -472,6 +473,26 @@ START_TEST(names_and_nets)
 }
 END_TEST
 
+/* Order is of no meaning. */
+START_TEST(a_payload)
+{
+	static const char *const line[] = {
+		"q", "-fw_cfg", "name=opt/tercet/payload,string=on", "-kernel", "/p", NULL,
+	};
+	static const char *const initrd[] = {
+		"q", "-tercet", "payload=on", "-kernel", "/p", "-initrd", "/i", NULL,
+	};
+
+	add_all(line);
+	ck_assert(!failed(parse()));
+	ck_assert_int_eq(parsed.machine.kind, BOOT_PAYLOAD);
+	ck_assert_str_eq(parsed.machine.kernel, "/p");
+	forget();
+	expect_line(initrd, "a payload takes no initrd");
+	expect("-tercet", "payload=off", NULL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("qemu_options");
@@ -484,6 +505,7 @@ int main(void)
 	tcase_add_test(tests, bad_wholes);
 	tcase_add_test(tests, serial_ports);
 	tcase_add_test(tests, names_and_nets);
+	tcase_add_test(tests, a_payload);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

@@ -86,15 +86,12 @@ static uint16_t taken; /* used entries that were seen */
 
 static void out16(unsigned at, uint16_t value)
 {
-	__asm__ volatile("outw %0, %1" : : "a"(value), "d"((uint16_t)(base + at)) : "memory");
+	port_out16((uint16_t)(base + at), value);
 }
 
 static uint16_t in16(unsigned at)
 {
-	uint16_t value;
-
-	__asm__ volatile("inw %1, %0" : "=a"(value) : "d"((uint16_t)(base + at)) : "memory");
-	return value;
+	return port_in16((uint16_t)(base + at));
 }
 
 static void out8(unsigned at, uint8_t value)

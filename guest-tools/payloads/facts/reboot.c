@@ -30,11 +30,6 @@ enum {
 
 const char payload_name[] = "reboot";
 
-static void port_out16(uint16_t port, uint16_t value)
-{
-	__asm__ volatile("outw %0, %1" : : "a"(value), "d"(port) : "memory");
-}
-
 static uint8_t cell_read(uint8_t cell)
 {
 	port_out8(RTC_INDEX, cell);
