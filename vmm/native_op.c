@@ -302,7 +302,7 @@ static bool uses_sse(const struct native_instruction *instruction)
 	return false;
 }
 
-static bool make_thunk(struct native_op *op, const struct native_features *features, struct native_thunks *thunks,
+static bool make_thunk(struct native_op *op, const struct native_features *features, struct native_code *thunks,
 		       const struct native_instruction *instruction)
 {
 	const ZydisDecodedOperand *memory = NULL;
@@ -559,7 +559,7 @@ static bool has_odd_width(const ZydisDecodedInstruction *decoded)
 	}
 }
 
-void native_op_decode(struct native_op *op, const struct native_features *features, struct native_thunks *thunks,
+void native_op_decode(struct native_op *op, const struct native_features *features, struct native_code *thunks,
 		      const uint8_t *bytes, size_t available)
 {
 	struct native_instruction instruction = { .bytes = op->bytes };

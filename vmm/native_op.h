@@ -96,7 +96,7 @@ struct native_features native_op_features(void);
  * Decodes what is at `bytes`, of which `available` (1 to INSTRUCTION_MAX) can be read. `offset` and `chain` are
  * the caller's. Makes a thunk if need be, for which there must be room.
  */
-void native_op_decode(struct native_op *op, const struct native_features *features, struct native_thunks *thunks,
+void native_op_decode(struct native_op *op, const struct native_features *features, struct native_code *thunks,
 		      const uint8_t *bytes, size_t available);
 
 #endif

@@ -22,7 +22,7 @@ struct place {
 struct native_step {
 	struct native_guest guest;
 	struct native_features features;
-	struct native_thunks thunks;
+	struct native_code thunks;
 	struct native_op *ops;
 	size_t used;
 	struct native_op **heads;
@@ -47,7 +47,7 @@ result native_step_create(struct native_step **native, struct ram *ram)
 					      fail(STATUS_FAILED, "no memory for decoded guest code");
 
 	if (!failed(r))
-		r = native_thunk_create(&made->thunks, OPS);
+		r = native_code_create(&made->thunks, (size_t)OPS * NATIVE_THUNK_ORDINARY + NATIVE_THUNK_MAX);
 	if (failed(r)) {
 		native_step_destroy(made);
 		return r;
@@ -60,7 +60,7 @@ void native_step_destroy(struct native_step *native)
 {
 	if (!native)
 		return;
-	native_thunk_destroy(&native->thunks);
+	native_code_destroy(&native->thunks);
 	native_memory_destroy(&native->guest.memory);
 	free(native->heads);
 	free(native->ops);
@@ -78,7 +78,7 @@ static void forget_code(struct native_step *native)
 {
 	native->used = 0;
 	memset(native->heads, 0, HEADS * sizeof(struct native_op *));
-	native_thunk_clear(&native->thunks);
+	native_code_clear(&native->thunks);
 	native_memory_release_code(&native->guest.memory);
 }
 
@@ -127,7 +127,7 @@ static const struct native_op *find(struct native_step *native, uint64_t rip)
 
 	if (op->length == 0 || op->length > readable || memcmp(op->bytes, bytes, op->length) != 0 ||
 	    op->kind == NATIVE_STOP) {
-		if (!native_thunk_has_room(&native->thunks)) {
+		if (!native_code_has_room(&native->thunks, NATIVE_THUNK_MAX)) {
 			forget_code(native);
 			op = op_at(native, offset);
 		}

@@ -1,77 +1,12 @@
 #include "vmm/native_thunk.h"
 
-#include <cpuid.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-
-#include "base/fd.h"
 
 enum {
-	ORDINARY_SIZE = 96, /* bytes of a thunk */
-	LEGACY_REGISTERS = 8,
-	REX = 0x40,
-	REX_W = 8,
-	REX_R = 4,
-	REX_B = 1,
 	PREFIX_OPERAND_SIZE = 0x66,
 	PREFIX_REPNE = 0xF2,
 	PREFIX_REP = 0xF3,
-	FLAGS_FIRST = 0x7F, /* added to AL: overflows if it was 1 */
-	LEAF_EXTENDED = (int)0x80000001,
-	FEATURE_LAHF = 1 << 0, /* Fn8000_0001 ECX */
 };
-/* Whom a caller expects unchanged (System V ABI, AMD64 supplement, 3.2.1), RSP aside. */
-#define PRESERVED (1u << GPR_RBX | 1u << GPR_RBP | 1u << GPR_R12 | 1u << GPR_R13 | 1u << GPR_R14 | 1u << GPR_R15)
-
-/* --- room --- */
-
-result native_thunk_create(struct native_thunks *thunks, size_t count)
-{
-	unsigned a, b, c = 0, d;
-	void *memory;
-
-	*thunks = (struct native_thunks){ .fd = -1, .size = count * ORDINARY_SIZE + NATIVE_THUNK_MAX };
-	if (!__get_cpuid((unsigned)LEAF_EXTENDED, &a, &b, &c, &d) || !(c & FEATURE_LAHF))
-		return fail(STATUS_HOST, "this CPU has no LAHF in 64-bit mode: guest code cannot be executed in place");
-	TRY(fd_sealed_memory(&thunks->fd, "native-code", thunks->size));
-	result r = fd_map(thunks->fd, "native code", thunks->size, true, &memory);
-
-	if (failed(r)) {
-		fd_close(&thunks->fd);
-		return r;
-	}
-	thunks->written = memory;
-	memory = mmap(NULL, thunks->size, PROT_READ | PROT_EXEC, MAP_SHARED, thunks->fd, 0);
-	if (memory == MAP_FAILED) {
-		int error = errno;
-
-		native_thunk_destroy(thunks);
-		return fail_errno(STATUS_HOST, error, "native code: this host does not let us execute what we write");
-	}
-	thunks->run = memory;
-	return OK;
-}
-
-void native_thunk_destroy(struct native_thunks *thunks)
-{
-	if (thunks->run)
-		(void)munmap(thunks->run, thunks->size);
-	if (thunks->written)
-		fd_unmap(thunks->written, thunks->size);
-	fd_close(&thunks->fd);
-	*thunks = (struct native_thunks){ .fd = -1 };
-}
-
-bool native_thunk_has_room(const struct native_thunks *thunks)
-{
-	return thunks->size - thunks->used >= NATIVE_THUNK_MAX;
-}
-
-void native_thunk_clear(struct native_thunks *thunks)
-{
-	thunks->used = 0;
-}
 
 /* --- what it needs --- */
 
@@ -184,17 +119,6 @@ static bool make_plan(struct plan *plan, const struct native_instruction *instru
 
 /* --- the instruction --- */
 
-struct writer {
-	uint8_t bytes[NATIVE_THUNK_MAX];
-	size_t length;
-};
-
-static void put(struct writer *writer, unsigned byte)
-{
-	invariant(writer->length < sizeof(writer->bytes));
-	writer->bytes[writer->length++] = (uint8_t)byte;
-}
-
 /* The bits of an instruction that name registers. */
 struct fields {
 	unsigned modrm_reg, modrm_rm, opcode_low, vvvv; /* without REX */
@@ -231,7 +155,7 @@ static bool replace_stack_pointer(struct fields *fields, const struct native_ins
 }
 
 /* Prefixes that count; a segment and the address size do not any more. */
-static void put_prefixes(struct writer *writer, const struct native_instruction *instruction, bool memory)
+static void put_prefixes(struct native_writer *writer, const struct native_instruction *instruction, bool memory)
 {
 	const ZydisDecodedInstruction *decoded = &instruction->decoded;
 
@@ -239,19 +163,19 @@ static void put_prefixes(struct writer *writer, const struct native_instruction 
 		uint8_t prefix = instruction->bytes[i];
 
 		if (prefix == PREFIX_OPERAND_SIZE || prefix == PREFIX_REPNE || prefix == PREFIX_REP)
-			put(writer, prefix);
+			native_write(writer, prefix);
 	}
 	if (decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	    (decoded->attributes & ZYDIS_ATTRIB_HAS_REX)) {
 		unsigned rex = instruction->bytes[decoded->raw.rex.offset];
 
 		/* B and X were the memory operand's. */
-		put(writer, memory ? (rex & ~3u) : rex);
+		native_write(writer, memory ? (rex & ~3u) : rex);
 	}
 }
 
 /* What a VEX prefix has instead of REX is inverted in it: a bit that is 1 says that the register is below R8. */
-static void put_vex(struct writer *writer, const struct native_instruction *instruction, const struct fields *fields,
+static void put_vex(struct native_writer *writer, const struct native_instruction *instruction, const struct fields *fields,
 		    bool memory)
 {
 	enum { TWO_BYTES = 2, NO_X_NO_B = 0x60, VVVV = 0x78, VVVV_SHIFT = 3 };
@@ -260,14 +184,14 @@ static void put_vex(struct writer *writer, const struct native_instruction *inst
 	bool short_form = decoded->raw.vex.size == TWO_BYTES;
 	unsigned last = vex[decoded->raw.vex.size - 1];
 
-	put(writer, vex[0]);
+	native_write(writer, vex[0]);
 	if (!short_form)
-		put(writer, memory ? vex[1] | NO_X_NO_B : vex[1]);
-	put(writer, (last & ~(unsigned)VVVV) | fields->vvvv << VVVV_SHIFT);
+		native_write(writer, memory ? vex[1] | NO_X_NO_B : vex[1]);
+	native_write(writer, (last & ~(unsigned)VVVV) | fields->vvvv << VVVV_SHIFT);
 }
 
 /* Everything behind the prefixes; displacement and SIB are gone where there was memory. */
-static void put_rest(struct writer *writer, const struct native_instruction *instruction, const struct fields *fields,
+static void put_rest(struct native_writer *writer, const struct native_instruction *instruction, const struct fields *fields,
 		     const struct plan *plan)
 {
 	const ZydisDecodedInstruction *decoded = &instruction->decoded;
@@ -279,17 +203,17 @@ static void put_rest(struct writer *writer, const struct native_instruction *ins
 	for (unsigned i = opcode; i < opcode_end; i++) {
 		bool last = i + 1 == opcode_end;
 
-		put(writer, last && fields->opcode_register ? (instruction->bytes[i] & ~7u) | fields->opcode_low :
+		native_write(writer, last && fields->opcode_register ? (instruction->bytes[i] & ~7u) | fields->opcode_low :
 							      instruction->bytes[i]);
 	}
 	if (fields->has_modrm) {
 		unsigned mod = plan->memory ? 0 : decoded->raw.modrm.mod;
 		unsigned rm = plan->memory ? plan->pointer : fields->modrm_rm;
 
-		put(writer, mod << 6 | fields->modrm_reg << 3 | rm);
+		native_write(writer, mod << 6 | fields->modrm_reg << 3 | rm);
 	}
 	for (unsigned i = end; i < decoded->length; i++)
-		put(writer, instruction->bytes[i]);
+		native_write(writer, instruction->bytes[i]);
 }
 
 static bool same_register(ZydisRegister original, ZydisRegister changed, const struct plan *plan)
@@ -338,7 +262,7 @@ static bool is_faithful(const struct native_instruction *instruction, const stru
 	return true;
 }
 
-static bool put_instruction(struct writer *writer, const struct native_instruction *instruction,
+static bool put_instruction(struct native_writer *writer, const struct native_instruction *instruction,
 			    const struct plan *plan)
 {
 	const ZydisDecodedInstruction *decoded = &instruction->decoded;
@@ -379,133 +303,58 @@ static bool put_instruction(struct writer *writer, const struct native_instructi
 
 /* --- what is around it --- */
 
-/* ModRM and displacement of a field of struct native_cpu. */
-static void put_field(struct writer *writer, unsigned reg, unsigned cpu, size_t offset)
+static size_t place_of(unsigned reg)
 {
-	bool far = offset > 127;
-
-	put(writer, (far ? 0x80u : 0x40u) | (reg & 7) << 3 | (cpu & 7));
-	for (unsigned i = 0; i < (far ? 4u : 1u); i++)
-		put(writer, (unsigned)(offset >> 8 * i) & 0xFF);
-}
-
-static unsigned rex_of(unsigned reg, unsigned cpu)
-{
-	return REX | (reg >= LEGACY_REGISTERS ? REX_R : 0u) | (cpu >= LEGACY_REGISTERS ? REX_B : 0u);
-}
-
-/* MOV between a 64-bit register and its place, or `place`'s. */
-static void put_move(struct writer *writer, bool load, unsigned reg, unsigned place, const struct plan *plan)
-{
-	put(writer, rex_of(reg, plan->cpu) | REX_W);
-	put(writer, load ? 0x8B : 0x89);
-	put_field(writer, reg, plan->cpu, offsetof(struct native_cpu, r) + sizeof(uint64_t) * place);
-}
-
-/* MOVUPS, likewise. */
-static void put_move_xmm(struct writer *writer, bool load, unsigned reg, const struct plan *plan)
-{
-	put(writer, rex_of(reg, plan->cpu));
-	put(writer, 0x0F);
-	put(writer, load ? 0x10 : 0x11);
-	put_field(writer, reg, plan->cpu, offsetof(struct native_cpu, xmm) + 16 * (size_t)reg);
-}
-
-static void put_copy(struct writer *writer, unsigned to, unsigned from)
-{
-	if (to == from)
-		return;
-	put(writer, rex_of(from, to) | REX_W);
-	put(writer, 0x89);
-	put(writer, 0xC0 | (from & 7) << 3 | (to & 7));
-}
-
-static void put_push_or_pop(struct writer *writer, unsigned opcode, unsigned reg)
-{
-	if (reg >= LEGACY_REGISTERS)
-		put(writer, REX | REX_B);
-	put(writer, opcode | (reg & 7));
+	return offsetof(struct native_cpu, r) + sizeof(uint64_t) * reg;
 }
 
 /* All registers of the instruction; whether they change or not, what is stored is right. */
-static void put_registers(struct writer *writer, bool load, const struct plan *plan)
+static void put_registers(struct native_writer *writer, bool load, const struct plan *plan)
 {
 	unsigned own = 1u << plan->cpu | (plan->memory ? 1u << plan->pointer : 0) |
 		       (plan->stack_pointer ? 1u << plan->instead : 0);
 
 	for (unsigned i = 0; i < GPR_COUNT; i++)
 		if ((plan->used & ~own) >> i & 1)
-			put_move(writer, load, i, i, plan);
+			native_write_move(writer, load, i, plan->cpu, place_of(i));
 	if (plan->stack_pointer)
-		put_move(writer, load, plan->instead, GPR_RSP, plan);
+		native_write_move(writer, load, plan->instead, plan->cpu, place_of(GPR_RSP));
 	for (unsigned i = 0; i < 16; i++)
 		if (plan->xmm >> i & 1)
-			put_move_xmm(writer, load, i, plan);
+			native_write_move_xmm(writer, load, i, plan->cpu);
 }
 
-/* Through AX: MOVZX EAX, word; ADD AL, 7Fh; SAHF. MOV changes no flags. */
-static void put_load_flags(struct writer *writer, const struct plan *plan)
+static bool put_thunk(struct native_writer *writer, const struct native_instruction *instruction, const struct plan *plan)
 {
-	put(writer, rex_of(GPR_RAX, plan->cpu));
-	put(writer, 0x0F);
-	put(writer, 0xB7);
-	put_field(writer, GPR_RAX, plan->cpu, offsetof(struct native_cpu, flags));
-	put(writer, 0x04);
-	put(writer, FLAGS_FIRST);
-	put(writer, 0x9E);
-}
-
-/* LAHF; SETO AL; MOV word, AX. */
-static void put_store_flags(struct writer *writer, const struct plan *plan)
-{
-	put(writer, 0x9F);
-	put(writer, 0x0F);
-	put(writer, 0x90);
-	put(writer, 0xC0);
-	put(writer, PREFIX_OPERAND_SIZE);
-	put(writer, rex_of(GPR_RAX, plan->cpu));
-	put(writer, 0x89);
-	put_field(writer, GPR_RAX, plan->cpu, offsetof(struct native_cpu, flags));
-}
-
-static bool put_thunk(struct writer *writer, const struct native_instruction *instruction, const struct plan *plan)
-{
-	for (unsigned i = 0; i < GPR_COUNT; i++)
-		if ((plan->used & PRESERVED) >> i & 1)
-			put_push_or_pop(writer, 0x50, i);
-	put_copy(writer, plan->cpu, GPR_RDI);
+	native_write_save(writer, plan->used);
+	native_write_copy(writer, plan->cpu, GPR_RDI);
 	if (plan->memory)
-		put_copy(writer, plan->pointer, GPR_RSI);
+		native_write_copy(writer, plan->pointer, GPR_RSI);
 	if (plan->flags)
-		put_load_flags(writer, plan);
+		native_write_load_flags(writer, plan->cpu);
 	put_registers(writer, true, plan);
 	if (!put_instruction(writer, instruction, plan))
 		return false;
 	put_registers(writer, false, plan);
 	if (plan->flags)
-		put_store_flags(writer, plan);
-	for (unsigned i = GPR_COUNT; i-- > 0;)
-		if ((plan->used & PRESERVED) >> i & 1)
-			put_push_or_pop(writer, 0x58, i);
-	put(writer, 0xC3);
+		native_write_store_flags(writer, plan->cpu);
+	native_write_restore(writer, plan->used);
+	native_write(writer, 0xC3);
 	return true;
 }
 
-native_thunk *native_thunk_make(struct native_thunks *thunks, const struct native_instruction *instruction)
+native_thunk *native_thunk_make(struct native_code *code, const struct native_instruction *instruction)
 {
-	enum { ALIGNMENT = 16 };
-	struct writer writer = { .length = 0 };
+	uint8_t bytes[NATIVE_THUNK_MAX];
+	struct native_writer writer = { .bytes = bytes, .size = sizeof(bytes) };
 	struct plan plan;
 
-	invariant(native_thunk_has_room(thunks));
 	if (!make_plan(&plan, instruction) || !put_thunk(&writer, instruction, &plan))
 		return NULL;
-	const uint8_t *run = thunks->run + thunks->used;
+	const uint8_t *run = native_code_add(code, &writer);
 	native_thunk *thunk;
 
 	_Static_assert(sizeof(thunk) == sizeof(run), "code is where a pointer to data can tell");
 	memcpy(&thunk, &run, sizeof(thunk));
-	memcpy(thunks->written + thunks->used, writer.bytes, writer.length);
-	thunks->used += (writer.length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 	return thunk;
 }
