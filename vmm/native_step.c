@@ -5,6 +5,7 @@
 #include <xmmintrin.h>
 
 #include "vmm/native_execute.h"
+#include "vmm/native_loop.h"
 
 enum {
 	OPS = 1 << 17,   /* decoded instructions: more than a kernel executes in a while */
@@ -23,6 +24,7 @@ struct native_step {
 	struct native_guest guest;
 	struct native_features features;
 	struct native_code thunks;
+	struct native_loops loops;
 	struct native_op *ops;
 	size_t used;
 	struct native_op **heads;
@@ -39,7 +41,7 @@ result native_step_create(struct native_step **native, struct ram *ram)
 	if (!made)
 		return fail(STATUS_FAILED, "no memory to execute guest code in place");
 	memset(made, 0, sizeof(*made));
-	made->thunks.fd = -1;
+	made->thunks.fd = made->loops.memory.fd = -1;
 	made->features = native_op_features();
 	made->ops = calloc(OPS, sizeof(*made->ops));
 	made->heads = calloc(HEADS, sizeof(struct native_op *));
@@ -48,6 +50,8 @@ result native_step_create(struct native_step **native, struct ram *ram)
 
 	if (!failed(r))
 		r = native_code_create(&made->thunks, (size_t)OPS * NATIVE_THUNK_ORDINARY + NATIVE_THUNK_MAX);
+	if (!failed(r))
+		r = native_loops_create(&made->loops);
 	if (failed(r)) {
 		native_step_destroy(made);
 		return r;
@@ -60,6 +64,7 @@ void native_step_destroy(struct native_step *native)
 {
 	if (!native)
 		return;
+	native_loops_destroy(&native->loops);
 	native_code_destroy(&native->thunks);
 	native_memory_destroy(&native->guest.memory);
 	free(native->heads);
@@ -164,10 +169,50 @@ static bool at_target(const struct native_step *native, const struct native_targ
 	return memcmp(native->guest.cpu.r, target->gpr, sizeof(target->gpr)) == 0;
 }
 
+/* No address of an instruction: it is not canonical. */
+#define NOWHERE (UINT64_C(1) << 63)
+
+/* Whether that was the last of a loop's instructions, as far as one can tell. */
+static bool leads_back(const struct native_op *op, uint64_t from, uint64_t to)
+{
+	return to <= from && (op->kind == NATIVE_BRANCH || op->kind == NATIVE_JUMP);
+}
+
+/* Goes round the loop that begins here, if one does. Whether the guest is elsewhere now. */
+static bool go_round(struct native_step *native, const struct native_target *target, uint64_t limit,
+		     struct native_outcome *outcome)
+{
+	static const uint64_t nothing[GPR_COUNT];
+	struct native_guest *guest = &native->guest;
+	const uint64_t sought = target ? target->rip : NOWHERE;
+	const struct native_loop *loop =
+		native_loops_arrive(&native->loops, guest->rip, guest->memory.code_epoch, sought);
+	struct native_loop_outcome went;
+	uint64_t rounds;
+
+	if (!loop)
+		return false;
+	rounds = (limit - outcome->executed) / loop->trace.count;
+	if (rounds == 0)
+		return false;
+	native_loop_run(loop, &guest->cpu, target ? target->gpr : nothing, rounds, &went);
+	outcome->executed += went.executed;
+	guest->rip = went.rip;
+	outcome->looped += went.executed;
+	/* Where it stands at its beginning that is yet to be counted. */
+	if (loop->rip == sought)
+		outcome->passes += went.rounds - !went.aside;
+	return true;
+}
+
 static void run(struct native_step *native, const struct native_target *target, uint64_t limit,
 		struct native_outcome *outcome)
 {
-	for (;; outcome->executed++) {
+	struct native_guest *guest = &native->guest;
+	bool back = true; /* for all one knows */
+
+	native_loops_interrupt(&native->loops);
+	for (;;) {
 		if (target && at_target(native, target, outcome)) {
 			outcome->end = NATIVE_FOUND;
 			return;
@@ -176,13 +221,21 @@ static void run(struct native_step *native, const struct native_target *target, 
 			outcome->end = NATIVE_LIMIT;
 			return;
 		}
-		const struct native_op *op = fetch(native, native->guest.rip);
+		if ((back || (target && guest->rip == target->rip)) && go_round(native, target, limit, outcome))
+			continue;
+		const uint64_t rip = guest->rip;
+		const struct native_op *op = fetch(native, rip);
 
-		outcome->why = op ? native_execute(&native->guest, op) : "code that cannot be read";
+		outcome->why = op ? native_execute(guest, op) : "code that cannot be read";
 		if (outcome->why) {
 			outcome->end = NATIVE_STOPPED;
 			return;
 		}
+		outcome->executed++;
+		if (native_loops_watch(&native->loops))
+			native_loops_note(&native->loops, op, rip, guest->rip, guest->memory.code_epoch,
+					  target ? target->rip : NOWHERE);
+		back = leads_back(op, rip, guest->rip);
 	}
 }
 

@@ -37,6 +37,7 @@ enum native_end {
 struct native_outcome {
 	enum native_end end;
 	uint64_t executed; /* instructions; a repeated one counts once */
+	uint64_t looped;   /* of them, in loops that are one piece of code (native_loop.h) */
 	uint64_t passes;   /* of the target's instruction, whatever the registers; where it was found, that one too */
 	const char *why;   /* of NATIVE_STOPPED: the instruction's name, or what stands against it; lives forever */
 };

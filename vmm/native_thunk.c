@@ -163,20 +163,20 @@ static void put_prefixes(struct native_writer *writer, const struct native_instr
 		uint8_t prefix = instruction->bytes[i];
 
 		if (prefix == PREFIX_OPERAND_SIZE || prefix == PREFIX_REPNE || prefix == PREFIX_REP)
-			native_write(writer, prefix);
+			native_writer_put(writer, prefix);
 	}
 	if (decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	    (decoded->attributes & ZYDIS_ATTRIB_HAS_REX)) {
 		unsigned rex = instruction->bytes[decoded->raw.rex.offset];
 
 		/* B and X were the memory operand's. */
-		native_write(writer, memory ? (rex & ~3u) : rex);
+		native_writer_put(writer, memory ? (rex & ~3u) : rex);
 	}
 }
 
 /* What a VEX prefix has instead of REX is inverted in it: a bit that is 1 says that the register is below R8. */
-static void put_vex(struct native_writer *writer, const struct native_instruction *instruction, const struct fields *fields,
-		    bool memory)
+static void put_vex(struct native_writer *writer, const struct native_instruction *instruction,
+		    const struct fields *fields, bool memory)
 {
 	enum { TWO_BYTES = 2, NO_X_NO_B = 0x60, VVVV = 0x78, VVVV_SHIFT = 3 };
 	const ZydisDecodedInstruction *decoded = &instruction->decoded;
@@ -184,15 +184,15 @@ static void put_vex(struct native_writer *writer, const struct native_instructio
 	bool short_form = decoded->raw.vex.size == TWO_BYTES;
 	unsigned last = vex[decoded->raw.vex.size - 1];
 
-	native_write(writer, vex[0]);
+	native_writer_put(writer, vex[0]);
 	if (!short_form)
-		native_write(writer, memory ? vex[1] | NO_X_NO_B : vex[1]);
-	native_write(writer, (last & ~(unsigned)VVVV) | fields->vvvv << VVVV_SHIFT);
+		native_writer_put(writer, memory ? vex[1] | NO_X_NO_B : vex[1]);
+	native_writer_put(writer, (last & ~(unsigned)VVVV) | fields->vvvv << VVVV_SHIFT);
 }
 
 /* Everything behind the prefixes; displacement and SIB are gone where there was memory. */
-static void put_rest(struct native_writer *writer, const struct native_instruction *instruction, const struct fields *fields,
-		     const struct plan *plan)
+static void put_rest(struct native_writer *writer, const struct native_instruction *instruction,
+		     const struct fields *fields, const struct plan *plan)
 {
 	const ZydisDecodedInstruction *decoded = &instruction->decoded;
 	bool vex = decoded->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
@@ -201,19 +201,19 @@ static void put_rest(struct native_writer *writer, const struct native_instructi
 	unsigned opcode_end = fields->has_modrm ? decoded->raw.modrm.offset : end;
 
 	for (unsigned i = opcode; i < opcode_end; i++) {
-		bool last = i + 1 == opcode_end;
+		bool holds_register = i + 1 == opcode_end && fields->opcode_register;
+		unsigned byte = instruction->bytes[i];
 
-		native_write(writer, last && fields->opcode_register ? (instruction->bytes[i] & ~7u) | fields->opcode_low :
-							      instruction->bytes[i]);
+		native_writer_put(writer, holds_register ? (byte & ~7u) | fields->opcode_low : byte);
 	}
 	if (fields->has_modrm) {
 		unsigned mod = plan->memory ? 0 : decoded->raw.modrm.mod;
 		unsigned rm = plan->memory ? plan->pointer : fields->modrm_rm;
 
-		native_write(writer, mod << 6 | fields->modrm_reg << 3 | rm);
+		native_writer_put(writer, mod << 6 | fields->modrm_reg << 3 | rm);
 	}
 	for (unsigned i = end; i < decoded->length; i++)
-		native_write(writer, instruction->bytes[i]);
+		native_writer_put(writer, instruction->bytes[i]);
 }
 
 static bool same_register(ZydisRegister original, ZydisRegister changed, const struct plan *plan)
@@ -316,30 +316,31 @@ static void put_registers(struct native_writer *writer, bool load, const struct 
 
 	for (unsigned i = 0; i < GPR_COUNT; i++)
 		if ((plan->used & ~own) >> i & 1)
-			native_write_move(writer, load, i, plan->cpu, place_of(i));
+			native_writer_move(writer, load, i, plan->cpu, place_of(i));
 	if (plan->stack_pointer)
-		native_write_move(writer, load, plan->instead, plan->cpu, place_of(GPR_RSP));
+		native_writer_move(writer, load, plan->instead, plan->cpu, place_of(GPR_RSP));
 	for (unsigned i = 0; i < 16; i++)
 		if (plan->xmm >> i & 1)
-			native_write_move_xmm(writer, load, i, plan->cpu);
+			native_writer_move_xmm(writer, load, i, plan->cpu);
 }
 
-static bool put_thunk(struct native_writer *writer, const struct native_instruction *instruction, const struct plan *plan)
+static bool put_thunk(struct native_writer *writer, const struct native_instruction *instruction,
+		      const struct plan *plan)
 {
-	native_write_save(writer, plan->used);
-	native_write_copy(writer, plan->cpu, GPR_RDI);
+	native_writer_save(writer, plan->used);
+	native_writer_copy(writer, plan->cpu, GPR_RDI);
 	if (plan->memory)
-		native_write_copy(writer, plan->pointer, GPR_RSI);
+		native_writer_copy(writer, plan->pointer, GPR_RSI);
 	if (plan->flags)
-		native_write_load_flags(writer, plan->cpu);
+		native_writer_load_flags(writer, plan->cpu);
 	put_registers(writer, true, plan);
 	if (!put_instruction(writer, instruction, plan))
 		return false;
 	put_registers(writer, false, plan);
 	if (plan->flags)
-		native_write_store_flags(writer, plan->cpu);
-	native_write_restore(writer, plan->used);
-	native_write(writer, 0xC3);
+		native_writer_store_flags(writer, plan->cpu);
+	native_writer_restore(writer, plan->used);
+	native_writer_put(writer, 0xC3);
 	return true;
 }
 

@@ -29,7 +29,8 @@ enum { NATIVE_THUNK_MAX = 512, NATIVE_THUNK_ORDINARY = 96 };
 
 /*
  * Makes the thunk of an instruction that neither transfers control nor uses other registers than general ones, XMM
- * and the arithmetic flags, and has one memory operand at most; there must be room for NATIVE_THUNK_MAX bytes. NULL: this one cannot be done.
+ * and the arithmetic flags, and has one memory operand at most; there must be room for NATIVE_THUNK_MAX bytes. NULL:
+ * this one cannot be done.
  */
 native_thunk *native_thunk_make(struct native_code *code, const struct native_instruction *instruction);
 

@@ -1,0 +1,91 @@
+/*
+ * Loops of the guest that use general registers and flags alone: one round of such a loop becomes one piece of code,
+ * the very same instructions in their order, which goes round by itself. It comes out after so many rounds, where a
+ * branch goes another way than in the round that was recorded, and where the registers are those that are looked for.
+ * So a loop of a few instructions is executed about as fast as on its vCPU.
+ *
+ * What is known of a loop holds in one epoch of code (native_memory.h); in the next one the first round is compared.
+ */
+#ifndef TERCET_VMM_NATIVE_LOOP_H
+#define TERCET_VMM_NATIVE_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "vmm/native_op.h"
+
+/* Loops known at a time; instructions of a round. */
+enum { NATIVE_LOOPS = 16, NATIVE_LOOP_STEPS = 64 };
+
+struct native_loop_step {
+	uint64_t rip;
+	uint64_t aside; /* where a branch leads that goes the other way */
+	uint8_t bytes[INSTRUCTION_MAX];
+	uint8_t length;
+	uint8_t kind, condition; /* enum native_kind; of a branch */
+	bool taken;              /* a branch that is */
+};
+
+struct native_loop_trace {
+	unsigned count;
+	struct native_loop_step steps[NATIVE_LOOP_STEPS];
+};
+
+typedef void native_loop_code(struct native_cpu *cpu);
+
+struct native_loop {
+	uint64_t rip;      /* of its first instruction */
+	uint64_t epoch;    /* in which it is known to be as it was; 0: none */
+	uint64_t arrivals; /* at its first instruction, since it was last looked at */
+	uint64_t patience; /* after so many it is looked at again */
+	uint64_t target;   /* that was asked about last; */
+	bool hides_target; /* it is in a round, and not at its beginning */
+	native_loop_code *code; /* or NULL */
+	struct native_loop_trace trace;
+};
+
+struct native_loops {
+	struct native_code memory;
+	struct native_loop loops[NATIVE_LOOPS];
+	struct native_loop *recording; /* the one whose round is being executed, or NULL */
+	struct native_loop_trace trace; /* of that round so far */
+};
+
+/* Errors as native_code_create. */
+must_check result native_loops_create(struct native_loops *loops);
+void native_loops_destroy(struct native_loops *loops);
+
+/* Forgets a round that is being recorded: execution was interrupted. */
+void native_loops_interrupt(struct native_loops *loops);
+
+/*
+ * The guest has arrived at `rip`, from behind. Gives the loop that begins here, if it is one and known in this `epoch`;
+ * `target`, the address of an instruction that is looked for, can be its first instruction's alone. Otherwise it may be
+ * watched from here on.
+ */
+struct native_loop *native_loops_arrive(struct native_loops *loops, uint64_t rip, uint64_t epoch, uint64_t target);
+
+/* Whether a round is being recorded. */
+static inline bool native_loops_watch(const struct native_loops *loops)
+{
+	return loops->recording != NULL;
+}
+
+/* The instruction `op` at `rip` was executed, and led to `next`: to be called where native_loops_watch. */
+void native_loops_note(struct native_loops *loops, const struct native_op *op, uint64_t rip, uint64_t next,
+		       uint64_t epoch, uint64_t target);
+
+/* How a loop was left. */
+struct native_loop_outcome {
+	uint64_t rounds;   /* that were completed */
+	uint64_t executed; /* instructions */
+	uint64_t rip;
+	bool aside; /* in a round, by a branch */
+};
+
+/* Executes up to `rounds` (not 0) rounds, or until all registers that the loop changes are those behind one. */
+void native_loop_run(const struct native_loop *loop, struct native_cpu *cpu, const uint64_t wanted[GPR_COUNT],
+		     uint64_t rounds, struct native_loop_outcome *outcome);
+
+#endif
