@@ -218,8 +218,14 @@ static void learn_price(struct preempt *preempt, uint64_t cost)
 	if (preempt->stop_way == 0)
 		return;
 	preempt->price = budget_price(preempt->price, stop_cost, preempt->stop_way);
-	if (preempt->stop_in_place)
+	if (preempt->stop_in_place) {
+		uint32_t last = budget_price(0, stop_cost, preempt->stop_way);
+
+		/* Too low a price loses a stop. */
 		preempt->in_place_price = budget_price(preempt->in_place_price, stop_cost, preempt->stop_way);
+		if (last > preempt->in_place_price)
+			preempt->in_place_price = last;
+	}
 	preempt->stop_way = 0;
 }
 
@@ -464,6 +470,11 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 		next = waits;
 	}
 	too_far = goes_too_far(replica);
+	if (too_far && preempt->aim.count < AIM_SAMPLES) {
+		/* Whether registers lead is not known yet. */
+		preempt_go_until(preempt, now + BEGIN_NS);
+		return OK;
+	}
 	if (need == SOURCE_NEEDS_NOTHING && !too_far) {
 		next = next < now + LOOK_NS ? next : now + LOOK_NS;
 		preempt_go_until(preempt, next > now + RETRY_NS ? next : now + RETRY_NS);
