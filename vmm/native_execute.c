@@ -118,14 +118,9 @@ void native_execute_end(struct native_guest *guest, bool any)
 
 /* --- memory --- */
 
-static uint64_t offset_of(const struct native_cpu *cpu, const struct native_op *op)
+static uint64_t address_of(const struct native_guest *guest, const struct native_op *op)
 {
-	return (cpu->r[op->base] + (cpu->r[op->index] << op->shift) + op->displacement) & op->address_mask;
-}
-
-static uint64_t address_of(const struct native_cpu *cpu, const struct native_op *op)
-{
-	return offset_of(cpu, op) + cpu->r[op->segment];
+	return native_op_address(&guest->cpu, op);
 }
 
 static bool read_word(struct native_guest *guest, uint64_t linear, uint64_t *value)
@@ -177,12 +172,13 @@ static uint64_t bit_distance(const struct native_guest *guest, const struct nati
 
 static const char *execute_thunk_memory(struct native_guest *guest, const struct native_op *op)
 {
-	uint64_t linear = address_of(&guest->cpu, op);
+	uint64_t linear = address_of(guest, op);
 	uint64_t distance = 0;
 
 	if (op->check == NATIVE_CHECK_BIT) {
 		distance = bit_distance(guest, op);
-		linear = ((offset_of(&guest->cpu, op) + distance) & op->address_mask) + guest->cpu.r[op->segment];
+		linear = ((native_op_offset(&guest->cpu, op) + distance) & op->address_mask) +
+			 guest->cpu.r[op->segment];
 	}
 	const uint8_t *host =
 		native_memory_reach(&guest->memory, linear, op->size, op->writes ? NATIVE_WRITE : NATIVE_READ);
@@ -229,7 +225,7 @@ static const char *execute_thunk(struct native_guest *guest, const struct native
 static const char *execute_load(struct native_guest *guest, const struct native_op *op)
 {
 	uint64_t value = 0;
-	const uint8_t *host = native_memory_reach(&guest->memory, address_of(&guest->cpu, op), op->size, NATIVE_READ);
+	const uint8_t *host = native_memory_reach(&guest->memory, address_of(guest, op), op->size, NATIVE_READ);
 
 	if (!host)
 		return why_memory;
@@ -243,7 +239,7 @@ static const char *execute_load(struct native_guest *guest, const struct native_
 
 static const char *execute_store(struct native_guest *guest, const struct native_op *op)
 {
-	uint8_t *host = native_memory_reach(&guest->memory, address_of(&guest->cpu, op), op->size, NATIVE_WRITE);
+	uint8_t *host = native_memory_reach(&guest->memory, address_of(guest, op), op->size, NATIVE_WRITE);
 
 	if (!host)
 		return why_memory;
@@ -429,15 +425,15 @@ static const char *execute_in_place(struct native_guest *guest, const struct nat
 
 	switch (op->kind) {
 	case NATIVE_JUMP_MEMORY:
-		return read_word(guest, address_of(&guest->cpu, op), &value) ? go(guest, value) : why_memory;
+		return read_word(guest, address_of(guest, op), &value) ? go(guest, value) : why_memory;
 	case NATIVE_LOOP:
 	case NATIVE_LOOP_EQUAL:
 	case NATIVE_LOOP_NOT_EQUAL:
 		return execute_loop(guest, op, next);
 	case NATIVE_CALL_MEMORY:
-		return read_word(guest, address_of(&guest->cpu, op), &value) ? call(guest, value, next) : why_memory;
+		return read_word(guest, address_of(guest, op), &value) ? call(guest, value, next) : why_memory;
 	case NATIVE_PUSH_MEMORY:
-		return read_word(guest, address_of(&guest->cpu, op), &value) && push(guest, value) ? NULL : why_memory;
+		return read_word(guest, address_of(guest, op), &value) && push(guest, value) ? NULL : why_memory;
 	case NATIVE_LEAVE:
 		return execute_leave(guest);
 	case NATIVE_PUSH_FLAGS:
@@ -486,7 +482,7 @@ const char *native_execute(struct native_guest *guest, const struct native_op *o
 		set_register(guest, op, op->immediate);
 		break;
 	case NATIVE_ADDRESS:
-		set_register(guest, op, offset_of(&guest->cpu, op));
+		set_register(guest, op, native_op_offset(&guest->cpu, op));
 		break;
 	case NATIVE_LOAD:
 		why = execute_load(guest, op);

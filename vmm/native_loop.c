@@ -6,7 +6,7 @@
 
 enum {
 	/* Bytes: an instruction and its way out, 64 at most; and what is around them. */
-	ROOM = NATIVE_LOOP_STEPS * 64 + 1024,
+	ROOM = NATIVE_LOOP_STEPS * 64 + 2048,
 	MEMORY = 32 * ROOM,
 	ARRIVALS = 8,         /* before a loop is looked at */
 	PATIENCE = 1 << 12,   /* at most, where it cannot be done */
@@ -37,103 +37,145 @@ void native_loops_destroy(struct native_loops *loops)
 
 /* --- what a round needs --- */
 
+/* Registers by bit. */
 struct plan {
-	uint32_t used, written; /* general registers, by bit */
-	unsigned cpu;           /* the register with struct native_cpu */
+	uint32_t used, written; /* general ones of the instructions */
+	uint32_t addresses;     /* and of their memory operands, which must not change */
+	uint32_t xmm;
+	bool memory;
+	unsigned cpu;     /* the register with struct native_cpu */
+	unsigned pointer; /* to a memory operand */
 };
 
-static bool plan_register(struct plan *plan, const ZydisDecodedOperand *operand)
+static int general_register(ZydisRegister name)
 {
-	ZydisRegister name = operand->reg.value;
-	ZyanI8 id;
-
 	switch (ZydisRegisterGetClass(name)) {
 	case ZYDIS_REGCLASS_GPR8:
 	case ZYDIS_REGCLASS_GPR16:
 	case ZYDIS_REGCLASS_GPR32:
 	case ZYDIS_REGCLASS_GPR64:
-		id = ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, name));
-		break;
-	case ZYDIS_REGCLASS_FLAGS:
-		return true;
+		return ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, name));
 	default:
-		return false;
+		return -1;
 	}
+}
+
+static bool plan_register(struct plan *plan, ZydisRegister name, bool write)
+{
+	int general = general_register(name);
+
+	if (ZydisRegisterGetClass(name) == ZYDIS_REGCLASS_XMM) {
+		ZyanI8 id = ZydisRegisterGetId(name);
+
+		plan->xmm |= 1u << (id & 15);
+		return id >= 0 && id < 16;
+	}
+	if (ZydisRegisterGetClass(name) == ZYDIS_REGCLASS_FLAGS || name == ZYDIS_REGISTER_MXCSR)
+		return true;
 	/* RSP is this process's own. */
-	if (id < 0 || id >= GPR_COUNT || id == GPR_RSP)
+	if (general < 0 || general >= GPR_COUNT || general == GPR_RSP)
 		return false;
-	plan->used |= 1u << id;
-	if (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-		plan->written |= 1u << id;
+	plan->used |= 1u << general;
+	plan->written |= (uint32_t)write << general;
 	return true;
 }
 
-static bool plan_address(struct plan *plan, ZydisRegister name)
+static bool plan_memory(struct plan *plan, const ZydisDecodedOperand *operand)
 {
-	ZydisDecodedOperand operand = { .reg = { .value = name } };
+	const ZydisRegister parts[] = { operand->mem.base, operand->mem.index };
 
-	return name == ZYDIS_REGISTER_NONE || plan_register(plan, &operand);
-}
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		int general = general_register(parts[i]);
 
-static bool plan_instruction(struct plan *plan, const struct native_loop_step *step)
-{
-	ZydisDecoder decoder;
-	ZydisDecodedInstruction decoded;
-	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-
-	if (!ZYAN_SUCCESS(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) ||
-	    !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, step->bytes, step->length, &decoded, operands)))
-		return false;
-	for (unsigned i = 0; i < decoded.operand_count; i++) {
-		const ZydisDecodedOperand *operand = &operands[i];
-
-		if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER) {
-			if (!plan_register(plan, operand))
+		if (operand->mem.type == ZYDIS_MEMOP_TYPE_AGEN) {
+			/* LEA's stays as it is; RIP would be another. */
+			if (parts[i] != ZYDIS_REGISTER_NONE && !plan_register(plan, parts[i], false))
 				return false;
-		} else if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-			/* LEA's. RIP is no general register. */
-			if (operand->mem.type != ZYDIS_MEMOP_TYPE_AGEN || !plan_address(plan, operand->mem.base) ||
-			    !plan_address(plan, operand->mem.index))
-				return false;
-		} else if (operand->type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-			return false;
+		} else if (general >= 0) {
+			plan->addresses |= 1u << general;
 		}
 	}
+	plan->memory |= operand->mem.type == ZYDIS_MEMOP_TYPE_MEM;
 	return true;
 }
 
-/* Whether the instruction stands in a round as it is. */
-static bool is_verbatim(const struct native_loop_step *step)
+static bool decode(struct native_instruction *instruction, const struct native_op *op)
 {
-	switch (step->kind) {
+	ZydisDecoder decoder;
+
+	instruction->bytes = op->bytes;
+	return ZYAN_SUCCESS(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) &&
+	       ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, op->bytes, op->length, &instruction->decoded,
+						   instruction->operands));
+}
+
+static bool plan_instruction(struct plan *plan, const struct native_op *op)
+{
+	struct native_instruction instruction;
+
+	if (!decode(&instruction, op))
+		return false;
+	for (unsigned i = 0; i < instruction.decoded.operand_count; i++) {
+		const ZydisDecodedOperand *operand = &instruction.operands[i];
+		bool write = operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+
+		if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER && !plan_register(plan, operand->reg.value, write))
+			return false;
+		if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && !plan_memory(plan, operand))
+			return false;
+	}
+	return true;
+}
+
+/* Whether the instruction itself stands in a round. */
+static bool is_done(const struct native_op *op)
+{
+	switch (op->kind) {
 	case NATIVE_THUNK:
+	case NATIVE_THUNK_MEMORY:
 	case NATIVE_MOVE:
 	case NATIVE_MOVE_IMMEDIATE:
+	case NATIVE_LOAD:
+	case NATIVE_STORE:
 	case NATIVE_ADDRESS:
-		return true;
+		return op->check == NATIVE_CHECK_NONE;
 	default:
 		return false;
 	}
+}
+
+static bool has_memory(const struct native_op *op)
+{
+	return op->kind == NATIVE_THUNK_MEMORY || op->kind == NATIVE_LOAD || op->kind == NATIVE_STORE;
+}
+
+/* The first of these registers that the round does not use, and nobody else does. */
+static bool take(const struct plan *plan, uint32_t others, const uint8_t *candidates, size_t count, unsigned *taken)
+{
+	for (size_t i = 0; i < count; i++) {
+		*taken = candidates[i];
+		if (!((plan->used | others) >> candidates[i] & 1))
+			return true;
+	}
+	return false;
 }
 
 static bool make_plan(struct plan *plan, const struct native_loop_trace *trace)
 {
 	/* RAX is where flags pass through; R12 would need another form. */
 	static const uint8_t for_cpu[] = {
-		GPR_R8,	 GPR_R9,  GPR_R10, GPR_R11, GPR_RDI, GPR_RSI, GPR_RCX,
-		GPR_RDX, GPR_RBX, GPR_RBP, GPR_R13, GPR_R14, GPR_R15,
+		GPR_R8,	 GPR_R9,  GPR_R10, GPR_R11, GPR_R13, GPR_R14, GPR_R15,
+		GPR_RBP, GPR_RDI, GPR_RSI, GPR_RCX, GPR_RDX, GPR_RBX,
 	};
+	static const uint8_t for_memory[] = { GPR_RSI, GPR_RDI, GPR_RCX, GPR_RDX, GPR_RBX };
 
 	*plan = (struct plan){ .used = 0 };
 	for (unsigned i = 0; i < trace->count; i++)
-		if (is_verbatim(&trace->steps[i]) && !plan_instruction(plan, &trace->steps[i]))
+		if (is_done(&trace->steps[i].op) && !plan_instruction(plan, &trace->steps[i].op))
 			return false;
-	for (unsigned i = 0; i < ARRAY_SIZE(for_cpu); i++) {
-		plan->cpu = for_cpu[i];
-		if (!(plan->used >> plan->cpu & 1))
-			return true;
-	}
-	return false;
+	return (plan->addresses & plan->written) == 0 && take(plan, 0, for_cpu, ARRAY_SIZE(for_cpu), &plan->cpu) &&
+	       (!plan->memory ||
+		take(plan, 1u << plan->cpu, for_memory, ARRAY_SIZE(for_memory), &plan->pointer));
 }
 
 /* --- the code --- */
@@ -184,6 +226,9 @@ static void write_registers(struct native_writer *writer, const struct plan *pla
 	for (unsigned i = 0; i < GPR_COUNT; i++)
 		if (plan->used >> i & 1)
 			native_writer_move(writer, load, i, plan->cpu, place_of(i));
+	for (unsigned i = 0; i < 16; i++)
+		if (plan->xmm >> i & 1)
+			native_writer_move_xmm(writer, load, i, plan->cpu);
 }
 
 /* RAX is kept where it is the guest's. */
@@ -233,10 +278,25 @@ static void write_end_of_round(struct native_writer *writer, const struct plan *
 	put_distance(writer, again.at[0], head);
 }
 
-static void write_loop(struct native_writer *writer, const struct native_loop_trace *trace, const struct plan *plan)
+static bool write_step(struct native_writer *writer, const struct plan *plan, const struct native_op *op,
+		       unsigned index)
+{
+	struct native_instruction instruction;
+
+	if (op->kind == NATIVE_ADDRESS) {
+		native_writer_bytes(writer, op->bytes, op->length);
+		return true;
+	}
+	if (has_memory(op))
+		native_writer_move(writer, true, plan->pointer, plan->cpu,
+				   offsetof(struct native_cpu, operands) + sizeof(uint8_t *) * index);
+	return decode(&instruction, op) && native_thunk_write(writer, &instruction, plan->pointer);
+}
+
+static bool write_loop(struct native_writer *writer, const struct native_loop_trace *trace, const struct plan *plan)
 {
 	struct jumps aside[NATIVE_LOOP_STEPS], out = { .count = 0 };
-	uint32_t registers = plan->used | 1u << plan->cpu;
+	uint32_t registers = plan->used | 1u << plan->cpu | (plan->memory ? 1u << plan->pointer : 0);
 
 	native_writer_save(writer, registers);
 	native_writer_copy(writer, plan->cpu, GPR_RDI);
@@ -248,10 +308,10 @@ static void write_loop(struct native_writer *writer, const struct native_loop_tr
 		const struct native_loop_step *step = &trace->steps[i];
 
 		aside[i].count = 0;
-		if (is_verbatim(step))
-			native_writer_bytes(writer, step->bytes, step->length);
-		else if (step->kind == NATIVE_BRANCH)
-			write_branch(writer, &aside[i], step->condition ^ (step->taken ? CONDITION_NOT : 0u));
+		if (is_done(&step->op) && !write_step(writer, plan, &step->op, i))
+			return false;
+		if (step->op.kind == NATIVE_BRANCH)
+			write_branch(writer, &aside[i], step->op.condition ^ (step->taken ? CONDITION_NOT : 0u));
 	}
 	write_end_of_round(writer, plan, head, &out);
 	for (unsigned i = 0; i < trace->count; i++) {
@@ -265,6 +325,7 @@ static void write_loop(struct native_writer *writer, const struct native_loop_tr
 	write_registers(writer, plan, false);
 	native_writer_restore(writer, registers);
 	native_writer_put(writer, 0xC3);
+	return true;
 }
 
 /* --- which loops there are --- */
@@ -282,22 +343,30 @@ static void compile(struct native_loops *loops, struct native_loop *loop)
 	struct plan plan;
 
 	loop->code = NULL;
-	if (!make_plan(&plan, &loop->trace))
+	if (!make_plan(&plan, &loop->trace) || !write_loop(&writer, &loop->trace, &plan))
 		return;
-	write_loop(&writer, &loop->trace, &plan);
 	const uint8_t *run = native_code_add(&loops->memory, &writer);
 
 	_Static_assert(sizeof(loop->code) == sizeof(run), "code is where a pointer to data can tell");
 	memcpy(&loop->code, &run, sizeof(loop->code));
 }
 
+static bool same_round(const struct native_loop_trace *a, const struct native_loop_trace *b)
+{
+	for (unsigned i = 0; i < a->count && i < b->count; i++) {
+		const struct native_loop_step *one = &a->steps[i], *other = &b->steps[i];
+
+		if (one->rip != other->rip || one->taken != other->taken || one->op.length != other->op.length ||
+		    memcmp(one->op.bytes, other->op.bytes, one->op.length) != 0)
+			return false;
+	}
+	return a->count == b->count;
+}
+
 /* The recorded round is complete. */
 static void learn(struct native_loops *loops, struct native_loop *loop, uint64_t epoch)
 {
-	size_t size = loops->trace.count * sizeof(loops->trace.steps[0]);
-
-	if (!loop->code || loop->trace.count != loops->trace.count ||
-	    memcmp(loop->trace.steps, loops->trace.steps, size) != 0) {
+	if (!loop->code || !same_round(&loop->trace, &loops->trace)) {
 		uint64_t rip = loop->rip;
 
 		if (!native_code_has_room(&loops->memory, ROOM)) {
@@ -363,21 +432,14 @@ void native_loops_note(struct native_loops *loops, const struct native_op *op, u
 		       uint64_t epoch, uint64_t target)
 {
 	struct native_loop *loop = loops->recording;
-	struct native_loop_step step = {
-		.rip = rip,
-		.length = op->length,
-		.kind = op->kind,
-		.condition = op->condition,
-	};
+	struct native_loop_step step = { .rip = rip, .op = *op };
 	uint64_t behind = rip + op->length;
 
-	memcpy(step.bytes, op->bytes, op->length);
 	if (op->kind == NATIVE_BRANCH) {
 		step.taken = next != behind;
 		step.aside = step.taken ? behind : behind + op->immediate;
 	}
-	bool fits = (is_verbatim(&step) && op->check == NATIVE_CHECK_NONE && !op->sse) ||
-		    op->kind == NATIVE_NOTHING || op->kind == NATIVE_JUMP ||
+	bool fits = is_done(op) || op->kind == NATIVE_NOTHING || op->kind == NATIVE_JUMP ||
 		    (op->kind == NATIVE_BRANCH && amd64_canonical(step.aside));
 
 	/* What is looked for must be seen, and that is where a round begins. */
@@ -395,13 +457,39 @@ void native_loops_note(struct native_loops *loops, const struct native_op *op, u
 
 /* --- running --- */
 
-void native_loop_run(const struct native_loop *loop, struct native_cpu *cpu, const uint64_t wanted[GPR_COUNT],
+/* Finds the memory operands, which stay where they are. */
+static bool reach_memory(const struct native_loop *loop, struct native_guest *guest)
+{
+	for (unsigned i = 0; i < loop->trace.count; i++) {
+		const struct native_loop_step *step = &loop->trace.steps[i];
+		const struct native_op *op = &step->op;
+
+		if (op->sse && !guest->sse)
+			return false;
+		if (!has_memory(op))
+			continue;
+		guest->cpu.r[NATIVE_NEXT] = step->rip + op->length;
+		guest->cpu.operands[i] = native_memory_reach(&guest->memory, native_op_address(&guest->cpu, op),
+							     op->size, op->writes ? NATIVE_WRITE : NATIVE_READ);
+		if (!guest->cpu.operands[i])
+			return false;
+	}
+	/* Code and page tables are written one by one. */
+	return guest->memory.written == 0;
+}
+
+bool native_loop_run(struct native_loop *loop, struct native_guest *guest, const uint64_t wanted[GPR_COUNT],
 		     uint64_t rounds, struct native_loop_outcome *outcome)
 {
 	const struct native_loop_trace *trace = &loop->trace;
+	struct native_cpu *cpu = &guest->cpu;
 
-	for (unsigned i = 0; i < GPR_COUNT; i++)
-		cpu->wanted[i] = wanted[i];
+	if (!reach_memory(loop, guest)) {
+		loop->epoch = 0;
+		loop->patience = ARRIVALS;
+		return false;
+	}
+	memcpy(cpu->wanted, wanted, sizeof(cpu->wanted));
 	cpu->rounds = rounds;
 	loop->code(cpu);
 	*outcome = (struct native_loop_outcome){
@@ -410,9 +498,10 @@ void native_loop_run(const struct native_loop *loop, struct native_cpu *cpu, con
 		.aside = cpu->way_out < NATIVE_LOOP_STEPS,
 	};
 	outcome->executed = outcome->rounds * trace->count;
-	if (!outcome->aside)
-		return;
-	invariant(cpu->way_out < trace->count);
-	outcome->executed += cpu->way_out + 1;
-	outcome->rip = trace->steps[cpu->way_out].aside;
+	if (outcome->aside) {
+		invariant(cpu->way_out < trace->count);
+		outcome->executed += cpu->way_out + 1;
+		outcome->rip = trace->steps[cpu->way_out].aside;
+	}
+	return true;
 }

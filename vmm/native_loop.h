@@ -1,8 +1,9 @@
 /*
- * Loops of the guest that use general registers and flags alone: one round of such a loop becomes one piece of code,
- * the very same instructions in their order, which goes round by itself. It comes out after so many rounds, where a
- * branch goes another way than in the round that was recorded, and where the registers are those that are looked for.
- * So a loop of a few instructions is executed about as fast as on its vCPU.
+ * Loops of the guest whose memory operands are in the same place in every round: one round of such a loop becomes one
+ * piece of code, the very same instructions in their order (native_thunk.h says in what they differ), which goes round
+ * by itself. It comes out after so many rounds, where a branch goes another way than in the round that was recorded,
+ * and where the registers are those that are looked for. So a loop of a few instructions is executed about as fast as
+ * on its vCPU.
  *
  * What is known of a loop holds in one epoch of code (native_memory.h); in the next one the first round is compared.
  */
@@ -13,18 +14,16 @@
 #include <stdint.h>
 
 #include "base/result.h"
-#include "vmm/native_op.h"
+#include "vmm/native_execute.h"
 
-/* Loops known at a time; instructions of a round. */
-enum { NATIVE_LOOPS = 16, NATIVE_LOOP_STEPS = 64 };
+/* Known at a time. */
+enum { NATIVE_LOOPS = 16 };
 
 struct native_loop_step {
 	uint64_t rip;
 	uint64_t aside; /* where a branch leads that goes the other way */
-	uint8_t bytes[INSTRUCTION_MAX];
-	uint8_t length;
-	uint8_t kind, condition; /* enum native_kind; of a branch */
-	bool taken;              /* a branch that is */
+	bool taken;     /* a branch that is */
+	struct native_op op;
 };
 
 struct native_loop_trace {
@@ -84,8 +83,9 @@ struct native_loop_outcome {
 	bool aside; /* in a round, by a branch */
 };
 
-/* Executes up to `rounds` (not 0) rounds, or until all registers that the loop changes are those behind one. */
-void native_loop_run(const struct native_loop *loop, struct native_cpu *cpu, const uint64_t wanted[GPR_COUNT],
+/* Executes up to `rounds` (not 0) rounds, or until all registers that the loop changes are those behind one. False:
+ * nothing was done, because its memory cannot be reached now, or holds code. */
+bool native_loop_run(struct native_loop *loop, struct native_guest *guest, const uint64_t wanted[GPR_COUNT],
 		     uint64_t rounds, struct native_loop_outcome *outcome);
 
 #endif

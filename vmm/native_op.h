@@ -86,6 +86,18 @@ struct native_op {
 	bool sse;     /* XMM registers or MXCSR */
 };
 
+/* Where the memory operand is in its segment; */
+static inline uint64_t native_op_offset(const struct native_cpu *cpu, const struct native_op *op)
+{
+	return (cpu->r[op->base] + (cpu->r[op->index] << op->shift) + op->displacement) & op->address_mask;
+}
+
+/* and its linear address. */
+static inline uint64_t native_op_address(const struct native_cpu *cpu, const struct native_op *op)
+{
+	return native_op_offset(cpu, op) + cpu->r[op->segment];
+}
+
 /* What this CPU can do beyond what every one can. */
 struct native_features {
 	uint32_t ecx1, ebx7, ecx_extended; /* CPUID 1 ECX, 7 EBX, 8000_0001 ECX */

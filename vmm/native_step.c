@@ -185,7 +185,7 @@ static bool go_round(struct native_step *native, const struct native_target *tar
 	static const uint64_t nothing[GPR_COUNT];
 	struct native_guest *guest = &native->guest;
 	const uint64_t sought = target ? target->rip : NOWHERE;
-	const struct native_loop *loop =
+	struct native_loop *loop =
 		native_loops_arrive(&native->loops, guest->rip, guest->memory.code_epoch, sought);
 	struct native_loop_outcome went;
 	uint64_t rounds;
@@ -193,9 +193,8 @@ static bool go_round(struct native_step *native, const struct native_target *tar
 	if (!loop)
 		return false;
 	rounds = (limit - outcome->executed) / loop->trace.count;
-	if (rounds == 0)
+	if (rounds == 0 || !native_loop_run(loop, guest, target ? target->gpr : nothing, rounds, &went))
 		return false;
-	native_loop_run(loop, &guest->cpu, target ? target->gpr : nothing, rounds, &went);
 	outcome->executed += went.executed;
 	guest->rip = went.rip;
 	outcome->looped += went.executed;

@@ -301,6 +301,13 @@ static bool put_instruction(struct native_writer *writer, const struct native_in
 	return is_faithful(instruction, plan, writer->bytes + begin, writer->length - begin);
 }
 
+bool native_thunk_write(struct native_writer *writer, const struct native_instruction *instruction, unsigned pointer)
+{
+	struct plan plan = { .pointer = pointer };
+
+	return plan_operands(&plan, instruction) && !plan.stack_pointer && put_instruction(writer, instruction, &plan);
+}
+
 /* --- what is around it --- */
 
 static size_t place_of(unsigned reg)

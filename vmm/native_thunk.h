@@ -34,4 +34,8 @@ enum { NATIVE_THUNK_MAX = 512, NATIVE_THUNK_ORDINARY = 96 };
  */
 native_thunk *native_thunk_make(struct native_code *code, const struct native_instruction *instruction);
 
+/* Writes such an instruction alone; its memory operand, if any, is where register `pointer` (RAX to RDI, not RSP or
+ * RBP) points to. False: this one cannot be done, or it uses RSP. */
+bool native_thunk_write(struct native_writer *writer, const struct native_instruction *instruction, unsigned pointer);
+
 #endif

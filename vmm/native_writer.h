@@ -11,6 +11,9 @@
 
 #include "vmm/registers.h"
 
+/* Instructions of a loop's round, at most. */
+enum { NATIVE_LOOP_STEPS = 64 };
+
 /* What addresses are made of besides the general registers. */
 enum native_base { NATIVE_ZERO = GPR_COUNT, NATIVE_NEXT, NATIVE_FS, NATIVE_GS, NATIVE_BASES };
 
@@ -18,8 +21,10 @@ enum native_base { NATIVE_ZERO = GPR_COUNT, NATIVE_NEXT, NATIVE_FS, NATIVE_GS, N
 struct native_cpu {
 	uint64_t r[NATIVE_BASES]; /* enum cpu_gpr, then 0, the address behind the instruction, two segments' bases */
 	uint16_t flags;           /* low byte: OF, 0 or 1. High byte: SF ZF AF PF CF as LAHF gives them */
-	/* Of native_loop.h: what is looked for, how many rounds are left, how it was left, and a place for RAX. */
+	/* Of native_loop.h: what is looked for, how many rounds are left, how it was left, a place for RAX, and where
+	 * the instructions' memory operands are in this process. */
 	uint64_t wanted[GPR_COUNT], rounds, way_out, kept;
+	const uint8_t *operands[NATIVE_LOOP_STEPS];
 	_Alignas(16) uint8_t xmm[16][16];
 };
 

@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-enum { STEPS = 3000, CODE_ROOM = 512 };
+enum { STEPS = 3000, CODE_ROOM = 512, WORDS = 8 };
 
-/* Instructions of general registers and flags, without RSP and R15. */
+/* Instructions that leave RSP, R14 and R15 alone, and memory but for WORDS words at R14. */
 static const struct {
 	uint8_t length;
-	uint8_t bytes[8];
+	uint8_t bytes[12];
 } pool[] = {
 	{ 3, "\x48\x01\xD8" },             /* add %rbx, %rax */
 	{ 2, "\x11\xD1" },                 /* adc %edx, %ecx */
@@ -46,6 +46,21 @@ static const struct {
 	{ 5, "\x70\x03\x48\xFF\xC1" },     /* jo over inc %rcx */
 	{ 5, "\x7A\x03\x48\xFF\xC9" },     /* jp over dec %rcx */
 	{ 2, "\xEB\x00" },                 /* jmp to what follows */
+	{ 3, "\x49\x03\x06" },             /* add (%r14), %rax */
+	{ 4, "\x41\x11\x56\x08" },         /* adc %edx, 8(%r14) */
+	{ 4, "\x49\xFF\x46\x10" },         /* incq 16(%r14) */
+	{ 4, "\x49\x8B\x5E\x10" },         /* mov 16(%r14), %rbx */
+	{ 4, "\x49\x89\x7E\x18" },         /* mov %rdi, 24(%r14) */
+	{ 4, "\x41\x88\x66\x05" },         /* mov %ah, 5(%r14) */
+	{ 5, "\x41\x80\x7E\x03\x40" },     /* cmpb $64, 3(%r14) */
+	{ 5, "\xF0\x49\x0F\xC1\x0E" },     /* lock xadd %rcx, (%r14) */
+	{ 4, "\x4C\x8B\x04\x24" },         /* mov (%rsp), %r8 */
+	{ 7, "\x48\x8B\x05\x00\x00\x00\x00" }, /* mov 0(%rip), %rax */
+	{ 6, "\x66\x49\x0F\x6E\xC1\x90" }, /* movq %r9, %xmm0; nop */
+	{ 5, "\xF2\x0F\x59\xC8\x90" },     /* mulsd %xmm0, %xmm1; nop */
+	{ 4, "\x66\x0F\xEF\xD1" },         /* pxor %xmm1, %xmm2 */
+	{ 6, "\x66\x41\x0F\xFE\x56\x20" }, /* paddd 32(%r14), %xmm2 */
+	{ 6, "\xF3\x41\x0F\x7F\x56\x20" }, /* movdqu %xmm2, 32(%r14) */
 };
 
 static uint64_t random_state = 1;
@@ -87,26 +102,41 @@ static void make_loop(unsigned count)
 	add("\xF4", 1); /* hlt */
 }
 
-static void begin(struct cpu_state *state, uint64_t rounds)
+/* Every state on the way, one by one: registers, and memory. */
+static struct cpu_state states[STEPS + 1];
+static uint64_t words[STEPS + 1][WORDS];
+
+static void begin(uint64_t rounds)
 {
 	restart_alone(true);
 	put_alone(CODE, code, code_length);
-	*state = alone;
 	for (unsigned i = 0; i < GPR_COUNT; i++)
-		if (i != GPR_RSP)
-			state->gpr[i] = random_number();
-	state->gpr[GPR_R15] = rounds;
-	alone = *state;
+		if (i != GPR_RSP && i != GPR_R14)
+			alone.gpr[i] = random_number();
+	alone.gpr[GPR_R15] = rounds;
+	for (unsigned i = 0; i < WORDS; i++)
+		words[0][i] = random_number();
+	states[0] = alone;
 }
 
-/* Every state on the way, one by one. */
-static struct cpu_state states[STEPS + 1];
+static void go_back(void)
+{
+	alone = states[0];
+	put_alone(alone.gpr[GPR_R14], words[0], sizeof(words[0]));
+}
+
+static void must_be_at(unsigned step)
+{
+	ck_assert_uint_eq(alone_outcome.executed, step);
+	ck_assert_mem_eq(&alone, &states[step], sizeof(alone));
+	ck_assert_mem_eq(alone_ram.memory + alone.gpr[GPR_R14], words[step], sizeof(words[step]));
+}
 
 static unsigned step_all(void)
 {
 	unsigned steps = 0;
 
-	states[0] = alone;
+	go_back();
 	while (steps < STEPS) {
 		run_alone(NULL, 1);
 		ck_assert_uint_eq(alone_outcome.looped, 0);
@@ -114,6 +144,7 @@ static unsigned step_all(void)
 			break;
 		ck_assert_uint_eq(alone_outcome.executed, 1);
 		states[++steps] = alone;
+		memcpy(words[steps], alone_ram.memory + alone.gpr[GPR_R14], sizeof(words[steps]));
 	}
 	return steps;
 }
@@ -127,12 +158,11 @@ static void must_find(unsigned step)
 	memcpy(target.gpr, states[step].gpr, sizeof(target.gpr));
 	while (states[first].rip != target.rip || memcmp(states[first].gpr, target.gpr, sizeof(target.gpr)) != 0)
 		passes += states[first++].rip == target.rip;
-	alone = states[0];
+	go_back();
 	run_alone(&target, STEPS);
 	ck_assert_int_eq(alone_outcome.end, NATIVE_FOUND);
-	ck_assert_uint_eq(alone_outcome.executed, first);
 	ck_assert_uint_eq(alone_outcome.passes, passes);
-	ck_assert_mem_eq(&alone, &states[first], sizeof(alone));
+	must_be_at(first);
 }
 
 START_TEST(like_their_instructions)
@@ -141,12 +171,11 @@ START_TEST(like_their_instructions)
 	uint64_t looped = 0;
 
 	for (unsigned i = 0; i < LOOPS; i++) {
-		struct cpu_state state;
 		unsigned steps;
 
 		random_state = 1000 * i;
 		make_loop(1 + (unsigned)(random_number() % 20));
-		begin(&state, 40 + random_number() % 100);
+		begin(40 + random_number() % 100);
 		steps = step_all();
 		ck_assert_uint_gt(steps, 100);
 		for (unsigned trial = 0; trial < TRIALS; trial++) {
@@ -155,11 +184,10 @@ START_TEST(like_their_instructions)
 			/* And so many instructions, whoever looks for nothing. */
 			unsigned limit = (unsigned)(random_number() % steps);
 
-			alone = states[0];
+			go_back();
 			run_alone(NULL, limit);
 			ck_assert_int_eq(alone_outcome.end, NATIVE_LIMIT);
-			ck_assert_uint_eq(alone_outcome.executed, limit);
-			ck_assert_mem_eq(&alone, &states[limit], sizeof(alone));
+			must_be_at(limit);
 			looped += alone_outcome.looped;
 		}
 	}
@@ -196,9 +224,10 @@ START_TEST(other_loops)
 		const char *bytes;
 		uint8_t length;
 	} others[] = {
-		{ "\x49\xFF\x06\xEB\xFB", 5 },                     /* inc (%r14) */
+		{ "\x43\xFF\x04\x16\x49\xFF\xC2\xEB\xF7", 9 },     /* incl (%r14, %r10); inc %r10 */
+		{ "\xFF\x05\x0A\x00\x00\x00\xEB\xF8", 8 },         /* incl 10(%rip), among code */
+		{ "\x41\x50\x41\x58\xEB\xFA", 6 },                 /* push %r8; pop %r8 */
 		{ "\x48\x83\xC4\x00\xEB\xFA", 6 },                 /* add $0, %rsp */
-		{ "\x66\x0F\xEF\xC1\xEB\xFA", 6 },                 /* pxor %xmm1, %xmm0 */
 		{ "\x48\x8D\x05\x00\x00\x00\x00\xEB\xF7", 9 },     /* lea (%rip), %rax */
 		{ "\x48\xF7\xF3\xEB\xFB", 5 },                     /* div %rbx */
 	};
@@ -207,6 +236,7 @@ START_TEST(other_loops)
 		restart_alone(true);
 		put_alone(CODE, others[i].bytes, others[i].length);
 		alone.gpr[GPR_RBX] = UINT64_MAX;
+		alone.gpr[GPR_R10] = 0;
 		alone.gpr[GPR_RDX] = 0;
 		run_alone(NULL, 1000);
 		ck_assert_int_eq(alone_outcome.end, NATIVE_LIMIT);
@@ -216,23 +246,21 @@ START_TEST(other_loops)
 }
 END_TEST
 
-/* All registers but RSP and one more; and none to spare, which no piece of code can have. */
+/* All registers but RSP and R14; and that, too, which leaves none to be had. */
 START_TEST(many_registers)
 {
 	static const uint8_t all[] =
 		"\x48\x01\xC1\x48\x01\xCA\x48\x01\xD3\x48\x01\xDD\x48\x01\xEE\x48\x01\xF7"
 		"\x49\x01\xF8\x4D\x01\xC1\x4D\x01\xCA\x4D\x01\xD3\x4D\x01\xDC\x4D\x01\xE5"
-		"\x4D\x01\xEE";
+		"\x4D\x85\xF6";
 
 	for (unsigned left_out = 2; left_out-- > 0;) {
-		struct cpu_state state;
-
 		code_length = 0;
 		add(all, sizeof(all) - 1 - 3 * left_out);
 		add("\x49\xFF\xCF\x75", 4);
 		add(&(int8_t){ (int8_t)-(int)(code_length + 1) }, 1);
 		add("\xF4", 1);
-		begin(&state, 100);
+		begin(100);
 		for (unsigned steps = step_all(), i = 1; i < 20; i++)
 			must_find(steps - i);
 		ck_assert((alone_outcome.looped > 0) == (left_out > 0));
