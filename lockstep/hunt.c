@@ -29,6 +29,9 @@ enum { TRIAL_VISITS_MOST = 1024 };
 /* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
  * long as half of the way is ahead; for that each of these instructions counts so many ns. */
 enum { LEAD_TIMES = 4, INSTRUCTION_NS = 10 };
+/* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the rest
+ * takes no more than so many times what it takes there, and a part of a watchdog's time, it is executed in place. */
+enum { NEAR_TIMES = 8, NEAR_WATCHDOG_PART = 4, PS_PER_NS = 1000 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
@@ -48,6 +51,9 @@ struct hunt {
 	uint64_t trial_at;  /* visits */
 	uint64_t trial_gap; /* likewise */
 	uint64_t executed;  /* instructions in place */
+	uint64_t looped;    /* of them, in loops that are one piece of code */
+	uint64_t ps_each;   /* what one took of late, in picoseconds */
+	struct aim aim;     /* registers on the way in place, by instructions */
 	bool in_place;      /* that was cheaper somewhere */
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
@@ -359,6 +365,7 @@ static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	memcpy(target.gpr, hunt->stop->cpu.gpr, sizeof(target.gpr));
 	native_step_run(hunt->replica->preempt.native, state, &target, instructions, &outcome);
 	hunt->executed += outcome.executed;
+	hunt->looped += outcome.looped;
 	*passes += outcome.passes;
 	hunt->at_once = outcome.end == NATIVE_STOPPED;
 	if (outcome.end == NATIVE_FOUND)
@@ -386,6 +393,10 @@ static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 		*cheaper = spent < passes * visit_ns;
 	}
 	hunt->in_place |= *cheaper;
+	if (hunt->executed > before) {
+		hunt->ps_each = spent * PS_PER_NS / (hunt->executed - before);
+		aim_add(&hunt->aim, hunt->executed, state->gpr);
+	}
 	return OK;
 }
 
@@ -396,6 +407,26 @@ static void plan_trial(struct hunt *hunt, bool cheaper)
 	if (hunt->trial_gap > TRIAL_VISITS_MOST)
 		hunt->trial_gap = TRIAL_VISITS_MOST;
 	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
+}
+
+/* Whether it stays in place although registers may lead: it is in a loop that is fast there, and they do not say that
+ * it is still too far. To look at them on the vCPU takes alarms, which come late. */
+static bool is_near(const struct hunt *hunt)
+{
+	const uint64_t way = hunt->stop->run_ns, most = hunt->replica->config.watchdog / NEAR_WATCHDOG_PART;
+	uint64_t instructions;
+
+	if (2 * hunt->looped < hunt->executed)
+		return false;
+	if (hunt->aim.count < AIM_SAMPLES)
+		return true;
+	if (!aim_remaining(&hunt->aim, hunt->stop->cpu.gpr, &instructions) ||
+	    instructions > most * PS_PER_NS / (hunt->ps_each + 1))
+		return false;
+	double part = (double)instructions / (double)(hunt->executed + instructions);
+	uint64_t ns = instructions * hunt->ps_each / PS_PER_NS;
+
+	return (double)ns <= NEAR_TIMES * part * (double)way;
 }
 
 /* Instruction by instruction from the visit at hand on, for as long as that is cheaper than going from visit to
@@ -410,13 +441,14 @@ static result go_in_place(struct hunt *hunt)
 	breakpoints_lift(breakpoints_of(hunt));
 	TRY(machine_export(&replica->machine, &state));
 	hunt->at_once = hunt->aside = false;
+	hunt->aim.count = 0;
 	while (cheaper && !hunt->over && !hunt->aside) {
 		TRY(stretch(hunt, &state, instructions, &cheaper));
 		if (hunt->over)
 			return OK;
 		attend_beat(replica);
 		instructions = instructions < STRETCH_MOST ? STRETCH_TIMES * instructions : STRETCH_MOST;
-		if (attend_called(replica) || is_lost(hunt) || hunt->executed >= hunt->lead_at)
+		if (attend_called(replica) || is_lost(hunt) || (hunt->executed >= hunt->lead_at && !is_near(hunt)))
 			break;
 	}
 	TRY(machine_import(&replica->machine, &state, false));
@@ -425,7 +457,7 @@ static result go_in_place(struct hunt *hunt)
 	else
 		TRY(obey(hunt));
 	plan_trial(hunt, cheaper);
-	if (hunt->over || hunt->aside || !cheaper || hunt->executed < hunt->lead_at)
+	if (hunt->over || hunt->aside || !cheaper || hunt->executed < hunt->lead_at || is_near(hunt))
 		return OK;
 	return come_near(hunt);
 }
