@@ -47,22 +47,9 @@ struct plan {
 	unsigned pointer; /* to a memory operand */
 };
 
-static int general_register(ZydisRegister name)
-{
-	switch (ZydisRegisterGetClass(name)) {
-	case ZYDIS_REGCLASS_GPR8:
-	case ZYDIS_REGCLASS_GPR16:
-	case ZYDIS_REGCLASS_GPR32:
-	case ZYDIS_REGCLASS_GPR64:
-		return ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, name));
-	default:
-		return -1;
-	}
-}
-
 static bool plan_register(struct plan *plan, ZydisRegister name, bool write)
 {
-	int general = general_register(name);
+	int general = native_thunk_register(name);
 
 	if (ZydisRegisterGetClass(name) == ZYDIS_REGCLASS_XMM) {
 		ZyanI8 id = ZydisRegisterGetId(name);
@@ -85,7 +72,7 @@ static bool plan_memory(struct plan *plan, const ZydisDecodedOperand *operand)
 	const ZydisRegister parts[] = { operand->mem.base, operand->mem.index };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
-		int general = general_register(parts[i]);
+		int general = native_thunk_register(parts[i]);
 
 		if (operand->mem.type == ZYDIS_MEMOP_TYPE_AGEN) {
 			/* LEA's stays as it is; RIP would be another. */

@@ -22,8 +22,7 @@ struct plan {
 	unsigned instead; /* of RSP */
 };
 
-/* The 64-bit register that a general register is part of; -1 if it is none. */
-static int whole_register(ZydisRegister name)
+int native_thunk_register(ZydisRegister name)
 {
 	switch (ZydisRegisterGetClass(name)) {
 	case ZYDIS_REGCLASS_GPR8:
@@ -38,7 +37,7 @@ static int whole_register(ZydisRegister name)
 
 static bool plan_register(struct plan *plan, ZydisRegister name)
 {
-	int whole = whole_register(name);
+	int whole = native_thunk_register(name);
 	ZyanI8 id = ZydisRegisterGetId(name);
 
 	if (whole == GPR_RSP) {
@@ -132,7 +131,8 @@ static bool replace_stack_pointer(struct fields *fields, const struct native_ins
 	for (unsigned i = 0; i < instruction->decoded.operand_count; i++) {
 		const ZydisDecodedOperand *operand = &instruction->operands[i];
 
-		if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER || whole_register(operand->reg.value) != GPR_RSP)
+		if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    native_thunk_register(operand->reg.value) != GPR_RSP)
 			continue;
 		switch (operand->encoding) {
 		case ZYDIS_OPERAND_ENCODING_MODRM_REG:
@@ -218,10 +218,10 @@ static void put_rest(struct native_writer *writer, const struct native_instructi
 
 static bool same_register(ZydisRegister original, ZydisRegister changed, const struct plan *plan)
 {
-	if (!plan->stack_pointer || whole_register(original) != GPR_RSP)
+	if (!plan->stack_pointer || native_thunk_register(original) != GPR_RSP)
 		return original == changed;
 	return ZydisRegisterGetClass(original) == ZydisRegisterGetClass(changed) &&
-	       whole_register(changed) == (int)plan->instead;
+	       native_thunk_register(changed) == (int)plan->instead;
 }
 
 static bool same_operand(const ZydisDecodedOperand *original, const ZydisDecodedOperand *changed,
@@ -235,7 +235,7 @@ static bool same_operand(const ZydisDecodedOperand *original, const ZydisDecoded
 		return same_register(original->reg.value, changed->reg.value, plan);
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		return ZydisRegisterGetClass(changed->mem.base) == ZYDIS_REGCLASS_GPR64 &&
-		       whole_register(changed->mem.base) == (int)plan->pointer &&
+		       native_thunk_register(changed->mem.base) == (int)plan->pointer &&
 		       changed->mem.index == ZYDIS_REGISTER_NONE && !changed->mem.disp.has_displacement;
 	default:
 		return original->imm.value.u == changed->imm.value.u;

@@ -27,6 +27,9 @@ struct native_instruction {
 /* Bytes of a thunk: more than any needs, and what one has as a rule. */
 enum { NATIVE_THUNK_MAX = 512, NATIVE_THUNK_ORDINARY = 96 };
 
+/* The 64-bit register (enum cpu_gpr) that a general register is part of; -1 if it is none. */
+int native_thunk_register(ZydisRegister name);
+
 /*
  * Makes the thunk of an instruction that neither transfers control nor uses other registers than general ones, XMM
  * and the arithmetic flags, and has one memory operand at most; there must be room for NATIVE_THUNK_MAX bytes. NULL:
