@@ -411,6 +411,7 @@ struct native_loop *native_loops_arrive(struct native_loops *loops, uint64_t rip
 		return NULL;
 	loop->arrivals = 0;
 	loops->recording = loop;
+	loops->epoch = epoch;
 	loops->trace.count = 0;
 	return NULL;
 }
@@ -429,9 +430,9 @@ void native_loops_note(struct native_loops *loops, const struct native_op *op, u
 	bool fits = is_done(op) || op->kind == NATIVE_NOTHING || op->kind == NATIVE_JUMP ||
 		    (op->kind == NATIVE_BRANCH && amd64_canonical(step.aside));
 
-	/* What is looked for must be seen, and that is where a round begins. */
-	if (!fits || loops->trace.count == NATIVE_LOOP_STEPS || (rip == target && rip != loop->rip) ||
-	    (loops->trace.count == 0 && rip != loop->rip)) {
+	/* What is looked for must be seen, and that is where a round begins; and no round changes its own code. */
+	if (!fits || epoch != loops->epoch || loops->trace.count == NATIVE_LOOP_STEPS ||
+	    (rip == target && rip != loop->rip) || (loops->trace.count == 0 && rip != loop->rip)) {
 		give_up(loops);
 		return;
 	}

@@ -48,7 +48,8 @@ struct native_loops {
 	struct native_code memory;
 	struct native_loop loops[NATIVE_LOOPS];
 	struct native_loop *recording; /* the one whose round is being executed, or NULL */
-	struct native_loop_trace trace; /* of that round so far */
+	struct native_loop_trace trace; /* of that round so far, */
+	uint64_t epoch;                 /* and the epoch that it is in */
 };
 
 /* Errors as native_code_create. */
