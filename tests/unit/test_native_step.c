@@ -236,6 +236,14 @@ GUEST_CODE(bits,
 	   "rorx $5, %rcx, %rdx\nrorx $31, 8(%r14), %esp\nmulx %rcx, %rax, %rbx\n"
 	   "mulx 8(%r14), %r9, %rsp\nmulx %esp, %eax, %eax");
 
+GUEST_CODE(loops,
+	   "mov $200, %ebx\n1: add %rcx, %rax\nadc 8(%r14), %rdx\nrcr $1, %rsi\nadc %dh, %ah\n"
+	   "addps %xmm1, %xmm2\nmulps 0x20(%r14), %xmm3\nincl 4(%r14)\nxor %rsi, %rcx\ndec %ebx\njnz 1b\n"
+	   "mov $150, %r9d\n2: lea (%r8,%r10,4), %r11\nror $7, %r11\ntest $1, %r11b\njz 3f\nadd $3, %r8\n"
+	   "3: sub $1, %r9d\njne 2b\n"
+	   "mov $100, %ecx\n4: incq -8(%rsp)\nmov -8(%rsp), %rax\ncmp %rax, %rdx\nsetl %sil\n"
+	   "lock xadd %r12, %gs:8\nsub $1, %ecx\njg 4b\n");
+
 static struct native_pair pair;
 
 static void setup(void)
@@ -310,6 +318,7 @@ START_TEST(transfers)
 {
 	run_whole("branches", branches_begin, branches_end);
 	run_whole("calls", calls_begin, calls_end);
+	run_whole("loops", loops_begin, loops_end);
 }
 END_TEST
 
