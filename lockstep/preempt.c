@@ -236,12 +236,14 @@ static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 }
 
 /* Whether the guest is to be stopped while that is still possible: where no place is good, what a stop costs grows with
- * its way. Where one is good, or registers lead to any place, there is no such limit. */
+ * its way. Where one is good, or registers lead to any place, there is no such limit. Without a budget nothing is
+ * stopped at all. */
 static bool goes_too_far(const struct replica *replica)
 {
 	const struct preempt *preempt = &replica->preempt;
 
-	return replica->box.compared && preempt->charted != replica->machine.position + 1 &&
+	return replica->box.compared && replica->config.preempt_budget > 0 &&
+	       preempt->charted != replica->machine.position + 1 &&
 	       in_place_ns(preempt, way_of(preempt)) > IN_PLACE_MOST_NS / 2 && !preempt_shows_the_way(preempt);
 }
 
