@@ -173,12 +173,35 @@ struct code_list {
 	} codes[CODES];
 };
 
+/* Emulators there are (QEMU 7.2) in which CMPXCHG8B changes flags that it must leave alone, each time to others. */
+static bool keeps_flags_at_cmpxchg8b(void)
+{
+	uint64_t memory = 0, sum = INT64_MAX;
+	uint32_t low = 0, high = 0;
+	bool overflow = false, sign = false;
+
+	__asm__ volatile("xor %%ebx, %%ebx\n"
+			 "xor %%ecx, %%ecx\n"
+			 "jmp 1f\n"
+			 "1: add $1, %[sum]\n"
+			 "cmpxchg8b %[memory]\n"
+			 "seto %[overflow]\n"
+			 "sets %[sign]\n"
+			 : [memory] "+m"(memory), [sum] "+r"(sum), [overflow] "+r"(overflow), [sign] "+r"(sign),
+			   "+a"(low), "+d"(high)
+			 :
+			 : "rbx", "rcx", "cc");
+	return overflow && sign;
+}
+
 static void take_apart(struct code_list *list, const uint8_t *code, const uint8_t *code_end)
 {
 	ZydisDecoder decoder;
 	ZydisFormatter formatter;
 	ZydisDecodedInstruction decoded;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+
+	const bool cmpxchg8b = keeps_flags_at_cmpxchg8b();
 
 	list->count = 0;
 	ck_assert(ZYAN_SUCCESS(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
@@ -187,6 +210,10 @@ static void take_apart(struct code_list *list, const uint8_t *code, const uint8_
 		ck_assert_uint_lt(list->count, CODES);
 		ck_assert(ZYAN_SUCCESS(
 			ZydisDecoderDecodeFull(&decoder, at, (size_t)(code_end - at), &decoded, operands)));
+		if (decoded.mnemonic == ZYDIS_MNEMONIC_CMPXCHG8B && !cmpxchg8b) {
+			printf("skip cmpxchg8b: this processor changes flags there, unlike AMD's and Intel's\n");
+			continue;
+		}
 		list->codes[list->count].bytes = at;
 		list->codes[list->count].length = decoded.length;
 		(void)ZydisFormatterFormatInstruction(&formatter, &decoded, operands, decoded.operand_count_visible,
