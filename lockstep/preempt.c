@@ -35,9 +35,10 @@
 #define SETTLE_MAX_NS (20 * NS_PER_MS)
 /* Where none is good the guest is left alone for so long. */
 #define NOWHERE_NS (10 * NS_PER_MS)
-/* In place followers execute a whole way, which takes so many thousandths of its time before it is known better; the
- * longest way takes them this time. */
-enum { IN_PLACE_PRICE = 30000 };
+/* In place followers execute a whole way, which takes so many thousandths of its time before it is known better, and no
+ * less for all one knows: many stops are found at once, because the guest is in the same state again and again, but the
+ * next loop may be another. The longest way takes them this time. */
+enum { IN_PLACE_PRICE = 30000, IN_PLACE_LEAST = 8000 };
 #define IN_PLACE_MOST_NS (600 * NS_PER_MS)
 /* A way of so many grace periods is the shortest that there is: it may take for longer, but nobody looks for longer
  * than a watchdog's time. */
@@ -232,7 +233,9 @@ static void learn_price(struct preempt *preempt, uint64_t cost)
 /* What it takes followers to execute a way in place. */
 static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 {
-	return way / 1000 * preempt->in_place_price;
+	uint32_t price = preempt->in_place_price;
+
+	return way / 1000 * (price > IN_PLACE_LEAST ? price : IN_PLACE_LEAST);
 }
 
 /* Whether the guest is to be stopped while that is still possible: where no place is good, what a stop costs grows with
