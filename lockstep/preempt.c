@@ -43,6 +43,8 @@ enum { IN_PLACE_PRICE = 30000, IN_PLACE_LEAST = 8000 };
 /* A way of so many grace periods is the shortest that there is: it may take for longer, but nobody looks for longer
  * than a watchdog's time. */
 enum { SOON_GRACES = 4 };
+/* A guest that may be stopped later goes on if there is so much more of the way for that. */
+enum { LATER_TIMES = 2 };
 /* An interrupt that is due for longer counts as late. */
 #define LATE_NS (10 * NS_PER_MS)
 /* What an overshoot counts in the budget: the repair, and that it may happen again. */
@@ -238,16 +240,20 @@ static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 	return way / 1000 * (price > IN_PLACE_LEAST ? price : IN_PLACE_LEAST);
 }
 
-/* Whether the guest is to be stopped while that is still possible: where no place is good, what a stop costs grows with
- * its way. Where one is good, or registers lead to any place, there is no such limit. Without a budget nothing is
- * stopped at all. */
+/* Whether the guest is to be stopped while that is still possible: what a stop costs grows with its way, in place and
+ * at a place that is visited often. Where registers lead to any place there is no such limit. Without a budget nothing
+ * is stopped at all. */
 static bool goes_too_far(const struct replica *replica)
 {
 	const struct preempt *preempt = &replica->preempt;
 
-	return replica->box.compared && replica->config.preempt_budget > 0 &&
-	       preempt->charted != replica->machine.position + 1 &&
-	       in_place_ns(preempt, way_of(preempt)) > IN_PLACE_MOST_NS / 2 && !preempt_shows_the_way(preempt);
+	const uint64_t way = way_of(preempt);
+
+	if (!replica->box.compared || replica->config.preempt_budget == 0 || preempt_shows_the_way(preempt))
+		return false;
+	return preempt->charted == replica->machine.position + 1 ?
+		       way > preempt->charted_way :
+		       in_place_ns(preempt, way) > IN_PLACE_MOST_NS / 2;
 }
 
 /* Whether there may be a stop now. One that cannot be put off is not subject to the budget, but is counted there. */
@@ -370,7 +376,8 @@ static result stop_anywhere(struct scout *scout, struct cpu_state *state, bool *
 	return scout_any(scout, state, found);
 }
 
-/* Finds a place and stops there. With `early` nothing waits for that yet: where a place is good the guest goes on. */
+/* Finds a place and stops there. With `early` nothing waits for that yet: where a place will be good for long the guest
+ * goes on. */
 static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 {
 	struct preempt *preempt = &replica->preempt;
@@ -391,9 +398,9 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 	if (found && replica->box.compared) {
 		preempt->stop_in_place = false;
 		TRY(scout_rare(&scout, &state, settle, &recurs_ns));
-		found = recurs_ns != 0 && !early;
-		if (recurs_ns != 0)
-			preempt->charted = replica->machine.position + 1;
+		preempt->charted = recurs_ns != 0 ? replica->machine.position + 1 : 0;
+		preempt->charted_way = recurs_ns != 0 ? scout_way_most(&scout, recurs_ns) : 0;
+		found = recurs_ns != 0 && (!early || preempt->charted_way < LATER_TIMES * way);
 		if (found)
 			TRY(machine_export(&replica->machine, &state)); /* it stands where it was looked for */
 		else if (recurs_ns == 0 && !scout.ended && !scout.gone)

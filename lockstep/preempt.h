@@ -28,7 +28,8 @@ struct preempt {
 	struct alarm alarm;
 	uint64_t segment_begin; /* host ns */
 	uint64_t metered;       /* position of the segment that `meter` is about, plus 1; 0: none */
-	uint64_t charted;       /* and that of the one in which a good place was found, likewise */
+	uint64_t charted;       /* and that of the one in which a good place was found, likewise, */
+	uint64_t charted_way;   /* which is good up to this way, in ns */
 	uint64_t ran;           /* ns in that segment, since it was first seen to be long; no more than it was */
 	uint64_t before;        /* ns in it before that, at most; */
 	uint64_t begin_cpu;     /* the thread's time then */

@@ -154,6 +154,14 @@ static bool is_good(const struct scout *scout, uint64_t recurs_ns)
 	return walk <= scout->way / GOOD_PART || walk <= GOOD_NS;
 }
 
+uint64_t scout_way_most(const struct scout *scout, uint64_t recurs_ns)
+{
+	/* What a visit costs is not known yet: there is time to find out. */
+	if (scout->step_ns == 0)
+		return 2 * GOOD_PART * scout->way;
+	return BAD_NS / 2 / (2 * scout->step_ns) * recurs_ns;
+}
+
 /* For the next time; with nothing planted. */
 static void remember(struct scout *scout, const struct breakpoint *place, uint64_t recurs_ns)
 {

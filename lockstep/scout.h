@@ -50,4 +50,7 @@ must_check result scout_any(struct scout *scout, struct cpu_state *state, bool *
 must_check result scout_rare(struct scout *scout, struct cpu_state *state, uint64_t settle,
 			     uint64_t *recurs_ns);
 
+/* Up to which way, in ns from the segment's beginning, it will do to stop at a place that is visited so often. */
+uint64_t scout_way_most(const struct scout *scout, uint64_t recurs_ns);
+
 #endif
