@@ -175,6 +175,14 @@ static uint64_t way_of(const struct preempt *preempt)
 	return preempt->before + (run_meter_cpu() - preempt->begin_cpu);
 }
 
+/* Time of the thread's that was none of the guest's. */
+static void leave_out(struct preempt *preempt, uint64_t ns)
+{
+	const uint64_t now = run_meter_cpu();
+
+	preempt->begin_cpu = now - preempt->begin_cpu > ns ? preempt->begin_cpu + ns : now;
+}
+
 /* And how long of that it has run, as far as that is known. */
 static uint64_t run_of(const struct preempt *preempt, uint64_t grace)
 {
@@ -277,6 +285,7 @@ static bool wait_to_stop(struct replica *replica, bool at_once)
 	const struct timespec pause = { .tv_nsec = WAIT_LOOK_NS };
 	struct preempt *preempt = &replica->preempt;
 	bool may = may_stop(replica, clock_monotonic_ns(), at_once);
+	uint64_t begin = run_meter_cpu();
 
 	while (!may && !attend_called(replica) &&
 	       (at_once || (way_of(preempt) > WAIT_WAY_NS &&
@@ -285,6 +294,7 @@ static bool wait_to_stop(struct replica *replica, bool at_once)
 		(void)nanosleep(&pause, NULL);
 		may = may_stop(replica, clock_monotonic_ns(), at_once);
 	}
+	leave_out(preempt, run_meter_cpu() - begin);
 	return may;
 }
 
@@ -407,6 +417,7 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 			TRY(stop_anywhere(&scout, &state, &found));
 	}
 	preempt->spent_ns += scout.cost_ns;
+	leave_out(preempt, scout.cost_ns);
 	preempt->ran += scout.went_ns;
 	if (found)
 		TRY(book_stop(replica, &state, recurs_ns, &found));
