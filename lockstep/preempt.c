@@ -37,12 +37,12 @@
 #define NOWHERE_NS (10 * NS_PER_MS)
 /* In place followers execute a whole way, which takes so many thousandths of its time before it is known better, and no
  * less for all one knows: many stops are found at once, because the guest is in the same state again and again, but the
- * next loop may be another. The longest way takes them this time. */
+ * next loop may be another. A way should take them no longer than this time. */
 enum { IN_PLACE_PRICE = 30000, IN_PLACE_LEAST = 8000 };
 #define IN_PLACE_MOST_NS (600 * NS_PER_MS)
-/* A way of so many grace periods is the shortest that there is: it may take for longer, but nobody looks for longer
- * than a watchdog's time. */
-enum { SOON_GRACES = 4 };
+/* Where that was missed a stop may still be made that takes this part of a watchdog's time; nobody looks for longer
+ * than one. A way that is longer has no end but an exit. */
+enum { LATE_WATCHDOG_PART = 2 };
 /* A guest that may be stopped later goes on if there is so much more of the way for that. */
 enum { LATER_TIMES = 2 };
 /* An interrupt that is due for longer counts as late. */
@@ -376,12 +376,10 @@ static result stop_anywhere(struct scout *scout, struct cpu_state *state, bool *
 {
 	const struct replica_config *config = &scout->replica->config;
 	struct preempt *preempt = &scout->replica->preempt;
-	bool soon = scout->way <= SOON_GRACES * config->preempt_grace;
-	uint64_t takes = in_place_ns(preempt, scout->way);
 
 	*found = false;
 	preempt->stop_in_place = !preempt_shows_the_way(preempt);
-	if (preempt->stop_in_place && takes > (soon ? config->watchdog / 2 : IN_PLACE_MOST_NS))
+	if (preempt->stop_in_place && in_place_ns(preempt, scout->way) > config->watchdog / LATE_WATCHDOG_PART)
 		return OK;
 	return scout_any(scout, state, found);
 }
