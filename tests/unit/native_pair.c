@@ -178,7 +178,7 @@ static bool keeps_flags_at_cmpxchg8b(void)
 {
 	uint64_t memory = 0, sum = INT64_MAX;
 	uint32_t low = 0, high = 0;
-	bool overflow = false, sign = false;
+	volatile bool overflow = false, sign = false; /* only the assembler knows */
 
 	__asm__ volatile("xor %%ebx, %%ebx\n"
 			 "xor %%ecx, %%ecx\n"
@@ -187,7 +187,7 @@ static bool keeps_flags_at_cmpxchg8b(void)
 			 "cmpxchg8b %[memory]\n"
 			 "seto %[overflow]\n"
 			 "sets %[sign]\n"
-			 : [memory] "+m"(memory), [sum] "+r"(sum), [overflow] "+r"(overflow), [sign] "+r"(sign),
+			 : [memory] "+m"(memory), [sum] "+r"(sum), [overflow] "+m"(overflow), [sign] "+m"(sign),
 			   "+a"(low), "+d"(high)
 			 :
 			 : "rbx", "rcx", "cc");
@@ -200,7 +200,7 @@ static bool keeps_flags_at_bits(void)
 {
 	uint8_t value = 0x80;
 	uint16_t word = 0;
-	bool together = false, apart = false;
+	volatile bool together = false, apart = false; /* likewise */
 
 	__asm__ volatile("jmp 1f\n"
 			 "1: sarb $1, %[value]\n"
@@ -212,7 +212,7 @@ static bool keeps_flags_at_bits(void)
 			 "jmp 2f\n"
 			 "2: btcw $0, %[word]\n"
 			 "seto %[apart]\n"
-			 : [value] "+m"(value), [word] "+m"(word), [together] "+r"(together), [apart] "+r"(apart)
+			 : [value] "+m"(value), [word] "+m"(word), [together] "+m"(together), [apart] "+m"(apart)
 			 :
 			 : "cc");
 	return together == apart;
