@@ -429,6 +429,12 @@ static bool is_near(const struct hunt *hunt)
 	return (double)ns <= NEAR_TIMES * part * (double)way;
 }
 
+/* Whether it is not yet time to ask registers for the way. */
+static bool stays_in_place(const struct hunt *hunt)
+{
+	return hunt->executed < hunt->lead_at || is_near(hunt);
+}
+
 /* Instruction by instruction from the visit at hand on, for as long as that is cheaper than going from visit to
  * visit. */
 static result go_in_place(struct hunt *hunt)
@@ -448,7 +454,7 @@ static result go_in_place(struct hunt *hunt)
 			return OK;
 		attend_beat(replica);
 		instructions = instructions < STRETCH_MOST ? STRETCH_TIMES * instructions : STRETCH_MOST;
-		if (attend_called(replica) || is_lost(hunt) || (hunt->executed >= hunt->lead_at && !is_near(hunt)))
+		if (attend_called(replica) || is_lost(hunt) || !stays_in_place(hunt))
 			break;
 	}
 	TRY(machine_import(&replica->machine, &state, false));
@@ -457,7 +463,7 @@ static result go_in_place(struct hunt *hunt)
 	else
 		TRY(obey(hunt));
 	plan_trial(hunt, cheaper);
-	if (hunt->over || hunt->aside || !cheaper || hunt->executed < hunt->lead_at || is_near(hunt))
+	if (hunt->over || hunt->aside || !cheaper || stays_in_place(hunt))
 		return OK;
 	return come_near(hunt);
 }

@@ -203,21 +203,6 @@ static void land(const struct native_writer *writer, struct jumps *jumps)
 	jumps->count = 0;
 }
 
-static size_t place_of(unsigned reg)
-{
-	return offsetof(struct native_cpu, r) + sizeof(uint64_t) * reg;
-}
-
-static void write_registers(struct native_writer *writer, const struct plan *plan, bool load)
-{
-	for (unsigned i = 0; i < GPR_COUNT; i++)
-		if (plan->used >> i & 1)
-			native_writer_move(writer, load, i, plan->cpu, place_of(i));
-	for (unsigned i = 0; i < 16; i++)
-		if (plan->xmm >> i & 1)
-			native_writer_move_xmm(writer, load, i, plan->cpu);
-}
-
 /* RAX is kept where it is the guest's. */
 static void write_keep(struct native_writer *writer, const struct plan *plan, bool back)
 {
@@ -288,7 +273,7 @@ static bool write_loop(struct native_writer *writer, const struct native_loop_tr
 	native_writer_save(writer, registers);
 	native_writer_copy(writer, plan->cpu, GPR_RDI);
 	native_writer_load_flags(writer, plan->cpu);
-	write_registers(writer, plan, true);
+	native_writer_registers(writer, true, plan->used, plan->xmm, plan->cpu);
 	size_t head = writer->length;
 
 	for (unsigned i = 0; i < trace->count; i++) {
@@ -309,7 +294,7 @@ static bool write_loop(struct native_writer *writer, const struct native_loop_tr
 		write_way_out(writer, plan, i, &out);
 	}
 	land(writer, &out);
-	write_registers(writer, plan, false);
+	native_writer_registers(writer, false, plan->used, plan->xmm, plan->cpu);
 	native_writer_restore(writer, registers);
 	native_writer_put(writer, 0xC3);
 	return true;

@@ -310,25 +310,15 @@ bool native_thunk_write(struct native_writer *writer, const struct native_instru
 
 /* --- what is around it --- */
 
-static size_t place_of(unsigned reg)
-{
-	return offsetof(struct native_cpu, r) + sizeof(uint64_t) * reg;
-}
-
 /* All registers of the instruction; whether they change or not, what is stored is right. */
 static void put_registers(struct native_writer *writer, bool load, const struct plan *plan)
 {
 	unsigned own = 1u << plan->cpu | (plan->memory ? 1u << plan->pointer : 0) |
 		       (plan->stack_pointer ? 1u << plan->instead : 0);
 
-	for (unsigned i = 0; i < GPR_COUNT; i++)
-		if ((plan->used & ~own) >> i & 1)
-			native_writer_move(writer, load, i, plan->cpu, place_of(i));
+	native_writer_registers(writer, load, plan->used & ~own, plan->xmm, plan->cpu);
 	if (plan->stack_pointer)
-		native_writer_move(writer, load, plan->instead, plan->cpu, place_of(GPR_RSP));
-	for (unsigned i = 0; i < 16; i++)
-		if (plan->xmm >> i & 1)
-			native_writer_move_xmm(writer, load, i, plan->cpu);
+		native_writer_move(writer, load, plan->instead, plan->cpu, offsetof(struct native_cpu, r[GPR_RSP]));
 }
 
 static bool put_thunk(struct native_writer *writer, const struct native_instruction *instruction,

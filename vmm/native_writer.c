@@ -12,6 +12,9 @@ enum {
 	FLAGS_FIRST = 0x7F, /* added to AL: overflows if it was 1 */
 };
 
+/* Whom a caller expects unchanged (System V ABI, AMD64 supplement, 3.2.1), RSP aside; registers by bit. */
+#define PRESERVED (1u << GPR_RBX | 1u << GPR_RBP | 1u << GPR_R12 | 1u << GPR_R13 | 1u << GPR_R14 | 1u << GPR_R15)
+
 void native_writer_put(struct native_writer *writer, unsigned byte)
 {
 	invariant(writer->length < writer->size);
@@ -60,12 +63,23 @@ void native_writer_move(struct native_writer *writer, bool load, unsigned reg, u
 }
 
 /* MOVUPS. */
-void native_writer_move_xmm(struct native_writer *writer, bool load, unsigned reg, unsigned cpu)
+static void move_xmm(struct native_writer *writer, bool load, unsigned reg, unsigned cpu)
 {
 	native_writer_put(writer, rex_of(reg, cpu));
 	native_writer_put(writer, 0x0F);
 	native_writer_put(writer, load ? 0x10 : 0x11);
 	write_field(writer, reg, cpu, offsetof(struct native_cpu, xmm) + 16 * (size_t)reg);
+}
+
+void native_writer_registers(struct native_writer *writer, bool load, unsigned general, unsigned xmm, unsigned cpu)
+{
+	for (unsigned i = 0; i < GPR_COUNT; i++)
+		if (general >> i & 1)
+			native_writer_move(writer, load, i, cpu,
+					   offsetof(struct native_cpu, r) + sizeof(uint64_t) * i);
+	for (unsigned i = 0; i < 16; i++)
+		if (xmm >> i & 1)
+			move_xmm(writer, load, i, cpu);
 }
 
 void native_writer_copy(struct native_writer *writer, unsigned to, unsigned from)
@@ -87,14 +101,14 @@ static void write_push_or_pop(struct native_writer *writer, unsigned opcode, uns
 void native_writer_save(struct native_writer *writer, unsigned registers)
 {
 	for (unsigned i = 0; i < GPR_COUNT; i++)
-		if ((registers & NATIVE_PRESERVED) >> i & 1)
+		if ((registers & PRESERVED) >> i & 1)
 			write_push_or_pop(writer, 0x50, i);
 }
 
 void native_writer_restore(struct native_writer *writer, unsigned registers)
 {
 	for (unsigned i = GPR_COUNT; i-- > 0;)
-		if ((registers & NATIVE_PRESERVED) >> i & 1)
+		if ((registers & PRESERVED) >> i & 1)
 			write_push_or_pop(writer, 0x58, i);
 }
 

@@ -28,10 +28,6 @@ struct native_cpu {
 	_Alignas(16) uint8_t xmm[16][16];
 };
 
-/* Whom a caller expects unchanged (System V ABI, AMD64 supplement, 3.2.1), RSP aside; registers by bit. */
-#define NATIVE_PRESERVED \
-	(1u << GPR_RBX | 1u << GPR_RBP | 1u << GPR_R12 | 1u << GPR_R13 | 1u << GPR_R14 | 1u << GPR_R15)
-
 struct native_writer {
 	uint8_t *bytes;
 	size_t size, length; /* of the room; of what is written, which never gets that large */
@@ -47,8 +43,8 @@ void native_writer_32(struct native_writer *writer, uint32_t value);
 void native_writer_move(struct native_writer *writer, bool load, unsigned reg, unsigned base, size_t offset);
 void native_writer_with(struct native_writer *writer, unsigned opcode, unsigned reg, unsigned base, size_t offset);
 
-/* XMM `reg` and its place in the native_cpu that `cpu` points to. */
-void native_writer_move_xmm(struct native_writer *writer, bool load, unsigned reg, unsigned cpu);
+/* General and XMM registers, by bit, and their places in the native_cpu that `cpu` points to. */
+void native_writer_registers(struct native_writer *writer, bool load, unsigned general, unsigned xmm, unsigned cpu);
 
 /* One register to another. */
 void native_writer_copy(struct native_writer *writer, unsigned to, unsigned from);

@@ -65,16 +65,6 @@ static const struct {
 
 static uint64_t random_state = 1;
 
-static uint64_t random_number(void)
-{
-	random_state += 0x9E3779B97F4A7C15u;
-	uint64_t z = random_state;
-
-	z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-	z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-	return z ^ (z >> 31);
-}
-
 static uint8_t code[CODE_ROOM];
 static size_t code_length;
 
@@ -92,7 +82,7 @@ static void make_loop(unsigned count)
 
 	code_length = 0;
 	for (unsigned i = 0; i < count; i++) {
-		size_t which = random_number() % ARRAY_SIZE(pool);
+		size_t which = fixture_random(&random_state) % ARRAY_SIZE(pool);
 
 		add(pool[which].bytes, pool[which].length);
 	}
@@ -112,10 +102,10 @@ static void begin(uint64_t rounds)
 	put_alone(CODE, code, code_length);
 	for (unsigned i = 0; i < GPR_COUNT; i++)
 		if (i != GPR_RSP && i != GPR_R14)
-			alone.gpr[i] = random_number();
+			alone.gpr[i] = fixture_random(&random_state);
 	alone.gpr[GPR_R15] = rounds;
 	for (unsigned i = 0; i < WORDS; i++)
-		words[0][i] = random_number();
+		words[0][i] = fixture_random(&random_state);
 	states[0] = alone;
 }
 
@@ -174,15 +164,15 @@ START_TEST(like_their_instructions)
 		unsigned steps;
 
 		random_state = 1000 * i;
-		make_loop(1 + (unsigned)(random_number() % 20));
-		begin(40 + random_number() % 100);
+		make_loop(1 + (unsigned)(fixture_random(&random_state) % 20));
+		begin(40 + fixture_random(&random_state) % 100);
 		steps = step_all();
 		ck_assert_uint_gt(steps, 100);
 		for (unsigned trial = 0; trial < TRIALS; trial++) {
-			must_find(1 + (unsigned)(random_number() % steps));
+			must_find(1 + (unsigned)(fixture_random(&random_state) % steps));
 			looped += alone_outcome.looped;
 			/* And so many instructions, whoever looks for nothing. */
-			unsigned limit = (unsigned)(random_number() % steps);
+			unsigned limit = (unsigned)(fixture_random(&random_state) % steps);
 
 			go_back();
 			run_alone(NULL, limit);
