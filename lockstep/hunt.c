@@ -58,6 +58,7 @@ struct hunt {
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
 	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way, if ever */
+	struct register_nearest nearest; /* of the visits with other general registers than the stop's */
 	const char *differed; /* the first register that did, at the last visit with the stop's general registers */
 	bool over;
 	enum hunt_end end;
@@ -180,8 +181,10 @@ static result compare(struct hunt *hunt, bool *equal)
 
 	*equal = false;
 	/* Most visits differ in these, and they cost nothing to look at. */
-	if (memcmp(here->gpr, wanted->gpr, sizeof(here->gpr)) != 0 || here->rip != wanted->rip)
+	if (memcmp(here->gpr, wanted->gpr, sizeof(here->gpr)) != 0 || here->rip != wanted->rip) {
+		register_nearest_note(&hunt->nearest, here->gpr, wanted->gpr);
 		return OK;
+	}
 	TRY(machine_export(&replica->machine, &state));
 	if (!registers_equal(hunt, &state))
 		return OK;
@@ -367,6 +370,8 @@ static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	hunt->executed += outcome.executed;
 	hunt->looped += outcome.looped;
 	*passes += outcome.passes;
+	if (outcome.nearest.differing != 0)
+		register_nearest_note(&hunt->nearest, outcome.nearest.gpr, target.gpr);
 	hunt->at_once = outcome.end == NATIVE_STOPPED;
 	if (outcome.end == NATIVE_FOUND)
 		return compare_in_place(hunt, state);
@@ -543,14 +548,19 @@ static void book(const struct hunt *hunt)
 	if (hunt->end == HUNT_FOUND)
 		histogram_add(&statistics->hunt_visits_each, hunt->visits);
 	const char *differed = hunt->end == HUNT_FOUND ? NULL : hunt->differed;
+	char nearest[256] = "";
+
+	if (hunt->end == HUNT_EXITED || hunt->end == HUNT_LOST)
+		register_nearest_tell(&hunt->nearest, hunt->stop->cpu.gpr, nearest, sizeof(nearest));
 
 	log_debug("hunt in the segment of position %llu: end %d after %llu visits and %llu instructions in place, in "
-		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits%s%s",
+		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits%s%s%s%s",
 		  (unsigned long long)hunt->replica->machine.position, hunt->end, (unsigned long long)hunt->visits,
 		  (unsigned long long)hunt->executed, (unsigned long long)run_meter_read(&hunt->meter) / 1000,
 		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->stop->run_ns / 1000,
 		  (unsigned long long)hunt->stop->recurs_ns / 1000,
-		  differed ? "; at a visit that was nearly it differed " : "", differed ? differed : "");
+		  differed ? "; at a visit that was nearly it differed " : "", differed ? differed : "",
+		  nearest[0] ? "; the nearest visit had " : "", nearest);
 }
 
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)

@@ -166,7 +166,10 @@ static bool at_target(const struct native_step *native, const struct native_targ
 	if (native->guest.rip != target->rip || (outcome->executed == 0 && !target->at_once))
 		return false;
 	outcome->passes++;
-	return memcmp(native->guest.cpu.r, target->gpr, sizeof(target->gpr)) == 0;
+	if (memcmp(native->guest.cpu.r, target->gpr, sizeof(target->gpr)) == 0)
+		return true;
+	register_nearest_note(&outcome->nearest, native->guest.cpu.r, target->gpr);
+	return false;
 }
 
 /* No address of an instruction: it is not canonical. */

@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "vmm/ram.h"
+#include "vmm/register_nearest.h"
 #include "vmm/registers.h"
 
 struct native_step;
@@ -39,6 +40,7 @@ struct native_outcome {
 	uint64_t executed; /* instructions; a repeated one counts once */
 	uint64_t looped;   /* of them, in loops that are one piece of code (native_loop.h) */
 	uint64_t passes;   /* of the target's instruction, whatever the registers; where it was found, that one too */
+	struct register_nearest nearest; /* of the passes, other than those in loops that are one piece of code */
 	const char *why;   /* of NATIVE_STOPPED: the instruction's name, or what stands against it; lives forever */
 };
 

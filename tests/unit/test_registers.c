@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "vmm/register_nearest.h"
 #include "vmm/registers.h"
 
 /* Bytes of struct cpu_state that belong to no register: behind each x87 register. */
@@ -260,6 +261,37 @@ START_TEST(canonical_forms)
 }
 END_TEST
 
+START_TEST(the_nearest_are_told)
+{
+	const uint64_t sought[GPR_COUNT] = { [GPR_RAX] = 1, [GPR_R15] = 0x8000000000000000 };
+	struct register_nearest nearest = { .differing = 0 };
+	uint64_t gpr[GPR_COUNT] = { 0 };
+	char text[1024];
+
+	register_nearest_tell(&nearest, sought, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	register_nearest_note(&nearest, gpr, sought);
+	gpr[GPR_RAX] = 1;
+	register_nearest_note(&nearest, gpr, sought);
+	/* No nearer, and those that are sought themselves. */
+	gpr[GPR_R15] = 7;
+	register_nearest_note(&nearest, gpr, sought);
+	register_nearest_note(&nearest, sought, sought);
+	register_nearest_tell(&nearest, sought, text, sizeof(text));
+	ck_assert_str_eq(text, "r15 0x0 not 0x8000000000000000");
+
+	nearest.differing = 0;
+	memset(gpr, 0xFF, sizeof(gpr));
+	register_nearest_note(&nearest, gpr, sought);
+	register_nearest_tell(&nearest, sought, text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "rax 0xffffffffffffffff not 0x1, rcx 0xffffffffffffffff not 0x0"));
+	ck_assert_ptr_nonnull(strstr(text, "r15 "));
+	/* As many as have room. */
+	register_nearest_tell(&nearest, sought, text, 64);
+	ck_assert_str_eq(text, "rax 0xffffffffffffffff not 0x1");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("registers");
@@ -273,6 +305,7 @@ int main(void)
 	tcase_add_test(tests, all_differences_are_told);
 	tcase_add_test(tests, canonical_is_idempotent);
 	tcase_add_test(tests, canonical_forms);
+	tcase_add_test(tests, the_nearest_are_told);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }
