@@ -92,7 +92,8 @@ result preempt_create(struct replica *replica)
 	}
 	breakpoints_create(&preempt->breakpoints, &replica->machine, backend);
 	preempt->works = true;
-	preempt->programs = backend != BREAKPOINT_HALT;
+	preempt->patches = backend == BREAKPOINT_HALT;
+	preempt_boot(preempt);
 	atomic_store(&replica->own.control->preempts, 1);
 	return OK;
 }
@@ -107,6 +108,12 @@ void preempt_destroy(struct replica *replica)
 	preempt->native = NULL;
 	preempt->works = false;
 	alarm_destroy(&preempt->alarm);
+}
+
+void preempt_boot(struct preempt *preempt)
+{
+	/* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
+	preempt->programs = !preempt->patches;
 }
 
 void preempt_enter(struct replica *replica, uint64_t now)
@@ -446,7 +453,6 @@ static uint64_t waits_until(const struct replica *replica, const struct source_v
 	return due <= now && now < due + replica->config.preempt_grace ? due + replica->config.preempt_grace : 0;
 }
 
-/* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
 static result look_for_programs(struct replica *replica)
 {
 	enum { RING = 3 };

@@ -22,6 +22,7 @@ struct source_view;
 
 struct preempt {
 	bool works;    /* there are breakpoints by which a stop is found again */
+	bool patches;  /* breakpoints are bytes in a kernel's code */
 	bool programs; /* the guest has begun to run them, or nobody cares */
 	struct breakpoints breakpoints;
 	struct native_step *native;
@@ -51,6 +52,9 @@ struct preempt {
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */
 must_check result preempt_create(struct replica *replica);
 void preempt_destroy(struct replica *replica);
+
+/* The guest boots, whatever ran before. */
+void preempt_boot(struct preempt *preempt);
 
 /* A segment begins at host time `now`; to be called by whoever leads. */
 void preempt_enter(struct replica *replica, uint64_t now);

@@ -35,6 +35,7 @@ static result begin_again(struct replica *replica)
 	TRY(machine_import(&replica->machine, &entry, false));
 	TRY(machine_forget_memory(&replica->machine));
 	board_reset(replica->board);
+	preempt_boot(&replica->preempt);
 	machine_place(&replica->machine, replica->machine.position);
 	return OK;
 }
