@@ -51,7 +51,9 @@ def case_copy(check, name, replicas, mebibytes):
     """dd from one disk to another and sha256sum of what was written; the image is that of any number of replicas."""
     source, image = f"{check.IMAGES}/{name}.source", f"{check.IMAGES}/{name}.img"
     other = f"{check.LOGS}/{name}/virtio-console.log"
-    data = random.Random(mebibytes).randbytes(mebibytes << 20)
+    chance = random.Random(mebibytes)
+    # By the MiB: random takes no number of bits that does not fit into a C int.
+    data = b"".join(chance.randbytes(1 << 20) for _ in range(mebibytes))
     os.makedirs(check.IMAGES, exist_ok=True)
     with open(source, "wb") as file:
         file.write(data)
