@@ -577,8 +577,8 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 	uint64_t blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
 	result r = OK;
 
-	/* So its leader has seen; this replica may lead next. */
-	replica->preempt.programs = true;
+	/* So its leader has seen, or it would not have looked for places; this replica may lead next. */
+	replica->preempt.programs |= wanted.recurs_ns > 0;
 	run_meter_start(&hunt.meter, 0);
 	if (blind > 0)
 		r = run_blind(&hunt, blind);

@@ -43,6 +43,9 @@ enum { IN_PLACE_PRICE = 30000, IN_PLACE_LEAST = 8000 };
 /* Where that was missed a stop may still be made that takes this part of a watchdog's time; nobody looks for longer
  * than one. A way that is longer has no end but an exit. */
 enum { LATE_WATCHDOG_PART = 2 };
+/* Where something is due it is looked so often in a grace period whether a kernel that boots spins: no tick that it
+ * waits for should come so late that it meets the next one. */
+enum { SPIN_LOOKS_GRACE = 2 * SPIN_LOOKS };
 /* A guest that may be stopped later goes on if there is so much more of the way for that. */
 enum { LATER_TIMES = 2 };
 /* An interrupt that is due for longer counts as late. */
@@ -52,11 +55,11 @@ enum { LATER_TIMES = 2 };
 
 /* The first that works. Behind the shim debug registers leave the guest's memory alone; where a guest runs in ring 3
  * with its ports open, OUT works everywhere. */
-static result choose_backend(const struct replica *replica, enum breakpoint_backend *backend)
+static result choose_backend(bool has_shim, enum breakpoint_backend *backend)
 {
 	result r;
 
-	if (!replica->machine.has_shim) {
+	if (!has_shim) {
 		*backend = BREAKPOINT_OUT;
 		return breakpoints_self_test(*backend, false);
 	}
@@ -66,6 +69,13 @@ static result choose_backend(const struct replica *replica, enum breakpoint_back
 		return r;
 	*backend = BREAKPOINT_HALT;
 	return breakpoints_self_test(*backend, true);
+}
+
+result preempt_available(bool has_shim)
+{
+	enum breakpoint_backend backend;
+
+	return choose_backend(has_shim, &backend);
 }
 
 result preempt_create(struct replica *replica)
@@ -80,7 +90,7 @@ result preempt_create(struct replica *replica)
 	if (replica->config.preempt_grace == 0)
 		return OK;
 	TRY(alarm_create(&preempt->alarm));
-	r = choose_backend(replica, &backend);
+	r = choose_backend(replica->machine.has_shim, &backend);
 	if (failed(r)) {
 		log_info("code that never exits is not preempted: %s", r.failure->message);
 		return OK;
@@ -112,7 +122,8 @@ void preempt_destroy(struct replica *replica)
 
 void preempt_boot(struct preempt *preempt)
 {
-	/* Kernels read and change their own code until they run their first program: planted bytes are in their way. */
+	/* Kernels read and change their own code until they run their first program: planted bytes are in their way.
+	 * Where they spin meanwhile they do not, but may wait for a tick. */
 	preempt->programs = !preempt->patches;
 }
 
@@ -165,6 +176,7 @@ static bool begins_to_measure(struct replica *replica, uint64_t now)
 		preempt->before = now - preempt->segment_begin;
 		preempt->begin_cpu = run_meter_cpu();
 		preempt->aim.count = 0;
+		spin_begin(&preempt->spin);
 		aim_way_begin(&preempt->way);
 	} else {
 		preempt->ran += preempt_ran_since(preempt);
@@ -173,6 +185,7 @@ static bool begins_to_measure(struct replica *replica, uint64_t now)
 	/* By the whole time, however much of it was the guest's: it is compared with itself alone. */
 	aim_add(&preempt->aim, run_meter_cpu(), state.gpr);
 	aim_way_add(&preempt->way, run_meter_cpu(), state.gpr);
+	spin_look(&preempt->spin, state.rip, state.gpr);
 	return begins;
 }
 
@@ -261,10 +274,10 @@ static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 static bool goes_too_far(const struct replica *replica)
 {
 	const struct preempt *preempt = &replica->preempt;
-
 	const uint64_t way = way_of(preempt);
 
-	if (!replica->box.compared || replica->config.preempt_budget == 0 || preempt_shows_the_way(preempt))
+	if (!preempt->programs || !replica->box.compared || replica->config.preempt_budget == 0 ||
+	    preempt_shows_the_way(preempt))
 		return false;
 	return preempt->charted == replica->machine.position + 1 ?
 		       way > preempt->charted_way :
@@ -381,12 +394,12 @@ static bool exit_is_ahead(const struct replica *replica)
  * before its end where registers show the way. A long way without these would take them for ever. */
 static result stop_anywhere(struct scout *scout, struct cpu_state *state, bool *found)
 {
-	const struct replica_config *config = &scout->replica->config;
 	struct preempt *preempt = &scout->replica->preempt;
+	const uint64_t most = scout->replica->config.watchdog / LATE_WATCHDOG_PART;
 
 	*found = false;
 	preempt->stop_in_place = !preempt_shows_the_way(preempt);
-	if (preempt->stop_in_place && in_place_ns(preempt, scout->way) > config->watchdog / LATE_WATCHDOG_PART)
+	if (preempt->stop_in_place && in_place_ns(preempt, scout->way) > most)
 		return OK;
 	return scout_any(scout, state, found);
 }
@@ -412,7 +425,8 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 	/* With nobody to find it, any place will do. */
 	if (found && replica->box.compared) {
 		preempt->stop_in_place = false;
-		TRY(scout_rare(&scout, &state, settle, &recurs_ns));
+		if (preempt->programs)
+			TRY(scout_rare(&scout, &state, settle, &recurs_ns));
 		preempt->charted = recurs_ns != 0 ? replica->machine.position + 1 : 0;
 		preempt->charted_way = recurs_ns != 0 ? scout_way_most(&scout, recurs_ns) : 0;
 		found = recurs_ns != 0 && (!early || preempt->charted_way < LATER_TIMES * way);
@@ -476,10 +490,6 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	if (!preempt->works || alarm_pending(&preempt->alarm, now))
 		return OK;
 	TRY(look_for_programs(replica));
-	if (!preempt->programs) {
-		preempt_go_until(preempt, now + replica->config.preempt_grace);
-		return OK;
-	}
 	if (begins_to_measure(replica, now)) {
 		next = replica->config.preempt_grace < BEGIN_NS ? replica->config.preempt_grace : BEGIN_NS;
 		preempt_go_until(preempt, now + next);
@@ -487,6 +497,11 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	}
 	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
 				 now, &next);
+	if (need != SOURCE_NEEDS_NOTHING && !preempt->programs &&
+	    (!spin_seen(&preempt->spin) || !machine_interrupts_enabled(&replica->machine))) {
+		preempt_go_until(preempt, now + replica->config.preempt_grace / SPIN_LOOKS_GRACE);
+		return OK;
+	}
 	waits = waits_until(replica, view, now);
 	if (need == SOURCE_NEEDS_INPUT && !machine_interrupts_enabled(&replica->machine)) {
 		/* It could not take it. */

@@ -14,6 +14,7 @@
 #include "lockstep/budget.h"
 #include "lockstep/pace.h"
 #include "lockstep/places.h"
+#include "lockstep/spin.h"
 #include "vmm/breakpoint.h"
 #include "vmm/native_step.h"
 
@@ -38,6 +39,7 @@ struct preempt {
 	uint64_t entered_at;    /* and the host's, when the guest went on last */
 	struct aim aim;         /* registers when it was taken out in that segment, the last times */
 	struct aim_way way;     /* and all the time */
+	struct spin spin;       /* and whether it spins there */
 	uint64_t spent_ns;      /* by this replica, on its own preemptions */
 	struct budget budget;
 	uint64_t stop_position; /* of the last stop: where followers come out of it; */
@@ -48,6 +50,10 @@ struct preempt {
 	struct places places;
 	struct pace pace; /* of this replica as a follower */
 };
+
+/* Whether guests that need the trap shim, or those that do not, can be preempted here; why not. Tries it on a guest of
+ * its own. */
+must_check result preempt_available(bool has_shim);
 
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */
 must_check result preempt_create(struct replica *replica);

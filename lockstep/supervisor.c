@@ -26,6 +26,7 @@
 #include "lockstep/console_line.h"
 #include "lockstep/ending.h"
 #include "lockstep/leadership.h"
+#include "lockstep/preempt.h"
 #include "lockstep/record.h"
 #include "lockstep/repair.h"
 #include "lockstep/request.h"
@@ -194,6 +195,21 @@ static result open_input(const char *option, const char *path, int *fd, char *na
 	return in_context(fd_size(*fd, path, &size), "%s", option);
 }
 
+static result make_command_line(const struct machine_options *options, struct replica_config *config)
+{
+	const char *users = options->command_line;
+	bool linux_guest = options->kind == BOOT_LINUX;
+	/* Replicas say why if they cannot. */
+	bool preempted = !linux_guest || (options->preempt_grace > 0 && !failed(preempt_available(true)));
+	const char *addition = boot_command_line_addition(users, preempted);
+
+	if (addition[0])
+		log_info("%s is appended to the kernel's command line: a delay loop cannot be calibrated where nothing "
+			 "preempts it",
+			 addition);
+	return boot_command_line(users, preempted, config->command_line, sizeof(config->command_line));
+}
+
 static result make_config(struct supervisor *supervisor)
 {
 	const struct machine_options *options = supervisor->options;
@@ -219,9 +235,7 @@ static result make_config(struct supervisor *supervisor)
 		.faults = options->faults,
 	};
 	memcpy(config->fault, options->fault, sizeof(config->fault));
-	if (strlen(options->command_line) >= sizeof(config->command_line))
-		return fail(STATUS_USAGE, "--append: %zu characters are too many", strlen(options->command_line));
-	memcpy(config->command_line, options->command_line, strlen(options->command_line) + 1);
+	TRY(make_command_line(options, config));
 	TRY(make_seed(supervisor));
 	TRY(open_input(options->kind == BOOT_PAYLOAD ? "--payload" : "--kernel", options->kernel, &config->kernel_fd,
 		       config->kernel_name));

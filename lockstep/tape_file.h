@@ -26,7 +26,7 @@
 
 /* As PNG's: no text, a name, and bytes that a transfer as text would change. */
 #define TAPE_FILE_MAGIC "\x89" "TRCT\r\n\x1a"
-#define TAPE_FILE_VERSION 3u
+#define TAPE_FILE_VERSION 4u
 
 enum {
 	TAPE_FILE_HEADER_SIZE = 16,
@@ -70,7 +70,7 @@ struct tape_file_machine {
 	uint8_t seed[BOOT_SEED_SIZE];
 	struct tape_file_image kernel;
 	struct tape_file_image initrd;
-	char command_line[BOOT_COMMAND_LINE_MAX]; /* the user's part */
+	char command_line[BOOT_COMMAND_LINE_MAX]; /* that the guest got */
 	uint32_t pci_count;
 	struct board_pci_device pci[BOARD_PCI_MAX];
 };

@@ -49,9 +49,6 @@ static int run_main(int argc, char **argv)
 	const struct qmp_machine machine = qmp_commands_machine(options.memory);
 
 	options.service = monitor_service(monitor, &machine);
-	if (options.kind == BOOT_LINUX)
-		log_info("%s is appended to the kernel's command line: its delay loop cannot be calibrated yet",
-			 boot_command_line_addition());
 	r = supervisor_run(&options);
 	monitor_close(monitor);
 	return report(r);

@@ -40,7 +40,7 @@ struct boot_source {
 	const char *kernel_name; /* for messages */
 	int initrd_fd;           /* -1: none */
 	const char *initrd_name;
-	const char *command_line; /* the user's; boot_command_line adds ours */
+	const char *command_line; /* that the guest gets: boot_command_line's */
 	uint8_t seed[BOOT_SEED_SIZE];
 };
 
@@ -51,11 +51,11 @@ must_check result boot_load(struct ram *ram, const struct boot_source *source, s
 /* Whether guests of this kind are kernels, and need the trap shim. */
 bool boot_needs_shim(enum boot_kind kind);
 
-/* The command line that a Linux guest gets: the user's, with what tercet must add to it. The one place where
- * something is added. Errors: too long. */
-must_check result boot_command_line(const char *users, char *line, size_t size);
+/* The command line that a Linux guest gets: the user's, with what tercet must add for one that is not `preempted`. The
+ * one place where something is added. Errors: too long. */
+must_check result boot_command_line(const char *users, bool preempted, char *line, size_t size);
 
-/* What boot_command_line adds, or "" . */
-const char *boot_command_line_addition(void);
+/* What boot_command_line adds, or "". */
+const char *boot_command_line_addition(const char *users, bool preempted);
 
 #endif

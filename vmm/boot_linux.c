@@ -2,6 +2,7 @@
 
 #include <asm/bootparam.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -27,28 +28,37 @@ enum {
 	INITRD_ROOM = 32 << 20,      /* that a kernel wants beside itself and its initrd */
 };
 
-/* Until interrupts can be delivered into code that never exits, a kernel must not calibrate its delay loop: it
- * would wait for a tick that only an exit can bring. 1,000,000 loops a jiffy make delays of a few ns where a PC
- * would wait longer; devices here answer at once. */
-static const char command_line_addition[] = "lpj=1000000";
+/* A kernel that cannot be preempted must not calibrate its delay loop: it would wait for a tick that only an exit can
+ * bring. 1,000,000 loops a jiffy make delays of a few ns where a PC would wait longer; devices here answer at once. */
+static const char delay_loop[] = "lpj=1000000";
 
-const char *boot_command_line_addition(void)
+/* Whether the user says it (kernel-parameters.txt, lpj=). */
+static bool has_delay_loop(const char *line)
 {
-	return command_line_addition;
+	const char *word = line;
+
+	while ((word = strstr(word, "lpj=")) != NULL) {
+		if (word == line || word[-1] == ' ')
+			return true;
+		word++;
+	}
+	return false;
 }
 
-result boot_command_line(const char *users, char *line, size_t size)
+const char *boot_command_line_addition(const char *users, bool preempted)
 {
-	size_t length = strlen(users);
-	size_t addition = sizeof(command_line_addition); /* with its NUL */
+	return preempted || has_delay_loop(users) ? "" : delay_loop;
+}
 
-	if (length + 1 + addition > size || length + 1 + addition > BOOT_COMMAND_LINE_MAX)
+result boot_command_line(const char *users, bool preempted, char *line, size_t size)
+{
+	const char *addition = boot_command_line_addition(users, preempted);
+	size_t length = strlen(users), room = addition[0] ? 1 + strlen(addition) : 0;
+
+	if (length + room + 1 > size || length + room + 1 > BOOT_COMMAND_LINE_MAX)
 		return fail(STATUS_USAGE, "--append: the kernel's command line may have %zu characters, not %zu",
-			    (size_t)BOOT_COMMAND_LINE_MAX - 1 - addition, length);
-	memcpy(line, users, length);
-	if (length > 0)
-		line[length++] = ' ';
-	memcpy(line + length, command_line_addition, addition);
+			    (size_t)BOOT_COMMAND_LINE_MAX - 1 - room, length);
+	(void)snprintf(line, size, "%s%s%s", users, length > 0 && room > 0 ? " " : "", addition);
 	return OK;
 }
 
@@ -205,11 +215,10 @@ static result write_acpi(struct ram *ram, uint64_t *root)
 
 static result write_parameters(struct ram *ram, const struct boot_source *source, const struct linux_image *image)
 {
-	char line[BOOT_COMMAND_LINE_MAX];
+	const char *line = source->command_line;
 	struct boot_params parameters = { .hdr = image->header };
 	uint64_t root;
 
-	TRY(boot_command_line(source->command_line, line, sizeof(line)));
 	if (image->header.cmdline_size && strlen(line) > image->header.cmdline_size)
 		return fail(STATUS_USAGE, "--append: %s takes a command line of at most %u characters",
 			    source->kernel_name, image->header.cmdline_size);

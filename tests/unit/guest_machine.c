@@ -5,9 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/boot.h"
 #include "vmm/boot_paging.h"
 
-enum { STATE = 16384 };
+enum { STATE = 16384, TABLES = 6 };
+
+GUEST_CODE(walker, "1: out %al, $0x80\n"
+		   "jmp 1b");
 
 bool guest_machine_available(const char *what)
 {
@@ -93,6 +97,32 @@ void guest_machine_settle(struct guest_machine *guest)
 			return;
 		(void)answer(guest);
 	}
+}
+
+unsigned guest_machine_dirty_tables(void)
+{
+	const uint64_t first = BOOT_PAGE_TABLES / RAM_PAGE_SIZE;
+	uint64_t dirty[GUEST_MACHINE_MEMORY / RAM_PAGE_SIZE / 64] = { 0 };
+	struct guest_machine guest;
+	unsigned tables = 0;
+
+	guest_machine_make(&guest, walker_begin, walker_end);
+	(void)guest_machine_step(&guest);
+	must_succeed(machine_collect_dirty(&guest.machine, dirty));
+	(void)guest_machine_step(&guest);
+	memset(dirty, 0, sizeof(dirty));
+	must_succeed(machine_collect_dirty(&guest.machine, dirty));
+	guest_machine_destroy(&guest);
+	for (uint64_t page = 0; page < 64 * ARRAY_SIZE(dirty); page++) {
+		if (!(dirty[page / 64] >> page % 64 & 1))
+			continue;
+		ck_assert_uint_ge(page, first);
+		ck_assert_uint_lt(page, first + TABLES);
+		tables++;
+	}
+	/* Three levels lead to a large page. */
+	ck_assert(tables == 0 || tables == 3);
+	return tables;
 }
 
 void guest_machine_copy(struct guest_machine *copy, struct guest_machine *original)

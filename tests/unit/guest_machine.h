@@ -46,6 +46,10 @@ struct guest_machine {
 /* Whether there is a KVM; if not, says that the test of `what` is skipped. */
 bool guest_machine_available(const char *what);
 
+/* How many page tables of such a guest count as written in each step: where KVM maps a guest by nested paging the CPU
+ * walks its tables as if it wrote to them (AMD64 APM vol. 2, 15.25), so those of the address at hand do. */
+unsigned guest_machine_dirty_tables(void);
+
 void guest_machine_make(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end);
 
 /* Likewise behind the trap shim, in ring 3 or in ring 0: needs nested SVM. */

@@ -41,12 +41,13 @@ static void make_machine(struct replica_world *world, struct replica *replica)
 				       replica->config.digest_key, world->guests));
 }
 
-static void load_guest(struct replica *replica, const uint8_t *code, const uint8_t *code_end)
+static void load_guest(const struct replica_world *world, struct replica *replica, const uint8_t *code,
+		       const uint8_t *code_end)
 {
 	struct cpu_state entry;
 
 	must_succeed(ram_write(&replica->ram, GUEST_MACHINE_CODE, code, (uint64_t)(code_end - code)));
-	must_succeed(boot_paging_enter(&replica->ram, true, &entry));
+	must_succeed(boot_paging_enter(&replica->ram, !world->kernels, &entry));
 	entry.rip = GUEST_MACHINE_CODE;
 	entry.gpr[GPR_RSP] = GUEST_MACHINE_CODE - 0x1000;
 	must_succeed(machine_import(&replica->machine, &entry, false));
@@ -102,7 +103,7 @@ void replica_world_make(struct replica_world *world, unsigned count, const uint8
 {
 	int page;
 
-	*world = (struct replica_world){ .count = count, .guests = code != NULL };
+	*world = (struct replica_world){ .count = count, .guests = code != NULL, .kernels = world->kernels };
 	world->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ck_assert_int_ge(world->doorbell_fd, 0);
 	must_succeed(fd_sealed_memory(&page, "page", sizeof(*world->page)));
@@ -117,7 +118,7 @@ void replica_world_make(struct replica_world *world, unsigned count, const uint8
 	for (unsigned i = 0; i < count; i++) {
 		world->replicas[i] = make_replica(world, i);
 		if (code)
-			load_guest(world->replicas[i], code, code_end);
+			load_guest(world, world->replicas[i], code, code_end);
 	}
 }
 

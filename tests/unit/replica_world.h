@@ -14,6 +14,7 @@ enum { REPLICA_WORLD_PAGES = GUEST_MACHINE_MEMORY / RAM_PAGE_SIZE };
 struct replica_world {
 	unsigned count;
 	bool guests;                  /* with machines */
+	bool kernels;                 /* whose code runs in ring 0; to be set before they are made */
 	struct supervisor_page *page; /* written by the supervisor */
 	struct replica *replicas[VOTE_REPLICAS_MAX];
 	int area_fds[VOTE_REPLICAS_MAX], ram_fds[VOTE_REPLICAS_MAX];

@@ -188,6 +188,9 @@ START_TEST(states_are_equal)
 	/* Far from where it comes from: by steps, with nothing planted. */
 	start(outs_begin, outs_end);
 	must_exit(OUR_PORT);
+	/* Some KVMs leave RIP at an OUT until its exit is completed. */
+	guest_machine_settle(&guest);
+	must_stand_at(OUTS_INC);
 	must_step_to(OUTS_EXIT);
 	ck_assert_int_eq(step(), MACHINE_EXITED);
 	(void)answer();

@@ -34,6 +34,17 @@ GUEST_CODE(ending, "mov $40, %ebp\n"
 GUEST_CODE(spinner, "1: add $1, %rbx\n"
 		    "jmp 1b");
 
+/* The same in a kernel that could take an interrupt. */
+GUEST_CODE(waiter, "sti\n"
+		   "nop\n" /* right behind STI nothing is stopped */
+		   "1: add $1, %rbx\n"
+		   "jmp 1b");
+/* And one whose rounds are long, and are hardly ever met twice in the same place. */
+GUEST_CODE(wanderer, "sti\n"
+		     "1: inc %ebp\n"
+		     ".fill 0x4000, 2, 0x9066\n"
+		     "jmp 1b");
+
 static struct replica_world world;
 static struct kvm_vcpu *volatile kicked;
 static bool dense_loop;
@@ -82,9 +93,42 @@ static void setup_spinner(void)
 	start(spinner_begin, spinner_end);
 }
 
+/* As if they were kernels behind the trap shim that have not run a program yet. */
+static void boot_kernels(void)
+{
+	for (unsigned i = 0; i < world.count; i++) {
+		world.replicas[i]->preempt.patches = true;
+		preempt_boot(&world.replicas[i]->preempt);
+		ck_assert(!world.replicas[i]->preempt.programs);
+	}
+}
+
+static void setup_waiting_kernel(void)
+{
+	world.kernels = true;
+	start(waiter_begin, waiter_end);
+	boot_kernels();
+}
+
+/* No tick can come to it. */
+static void setup_deaf_kernel(void)
+{
+	world.kernels = true;
+	start(spinner_begin, spinner_end);
+	boot_kernels();
+}
+
+static void setup_wandering_kernel(void)
+{
+	world.kernels = true;
+	start(wanderer_begin, wanderer_end);
+	boot_kernels();
+}
+
 static void teardown(void)
 {
 	kicked = NULL;
+	world.kernels = false;
 	for (unsigned i = 0; i < world.count; i++)
 		preempt_destroy(world.replicas[i]);
 	replica_world_destroy(&world);
@@ -201,6 +245,39 @@ START_TEST(found)
 }
 END_TEST
 
+/* A kernel that spins before its first program is stopped in place, again and again; nobody takes that for programs. */
+START_TEST(found_before_programs)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert(lead(world.replicas[0], 60 * NS_PER_S));
+		const struct stop_point stop = read_stop(world.replicas[1]);
+
+		ck_assert_uint_eq(stop.recurs_ns, 0);
+		ck_assert_int_eq(hunt(world.replicas[1], &stop), HUNT_FOUND);
+		answer(world.replicas[0]);
+		answer(world.replicas[1]);
+		must_be_equal();
+		ck_assert(!world.replicas[0]->preempt.programs);
+		ck_assert(!world.replicas[1]->preempt.programs);
+	}
+}
+END_TEST
+
+/* One that does not spin is left alone. */
+START_TEST(not_before_programs)
+{
+	struct replica *leader = world.replicas[0];
+
+	leader->config.preempt_grace = 10 * NS_PER_MS;
+	ck_assert(!lead(leader, 300 * NS_PER_MS));
+	ck_assert_uint_eq(leader->own.control->statistics.stops, 0);
+	ck_assert_uint_eq(leader->preempt.breakpoints.count, 0);
+	leader->preempt.programs = true;
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	ck_assert(preempted(leader));
+}
+END_TEST
+
 /* In place the end of the guest may be too far away: then the stop is given up before. */
 static void must_not_find(struct replica *follower, const struct stop_point *stop)
 {
@@ -290,6 +367,7 @@ END_TEST
 START_TEST(not_worth_while)
 {
 	struct replica *leader = world.replicas[0];
+	uint64_t patience = 100 * NS_PER_MS;
 
 	switch (_i) {
 	case 0:
@@ -300,9 +378,12 @@ START_TEST(not_worth_while)
 		break;
 	default:
 		leader->config.segment_max = 3600 * NS_PER_S;
+		/* Before its way is so long that it will soon be too late, which takes longer, at the least price. */
+		leader->preempt.in_place_price = 1;
+		patience = 20 * NS_PER_MS;
 		break;
 	}
-	ck_assert(!lead(leader, 100 * NS_PER_MS));
+	ck_assert(!lead(leader, patience));
 	ck_assert_uint_eq(leader->own.control->statistics.stops, 0);
 	ck_assert_uint_eq(checked_word_load(&leader->own.control->tape_written, 1), 0);
 	ck_assert_uint_eq(leader->preempt.breakpoints.count, 0);
@@ -372,6 +453,9 @@ int main(void)
 	TCase *endless = tcase_create("endless");
 	TCase *finite = tcase_create("finite");
 	TCase *dense = tcase_create("dense");
+	TCase *waiting = tcase_create("waiting kernel");
+	TCase *deaf = tcase_create("deaf kernel");
+	TCase *wandering = tcase_create("wandering kernel");
 
 	tcase_add_checked_fixture(endless, setup, teardown);
 	tcase_add_test(endless, found);
@@ -387,11 +471,23 @@ int main(void)
 	tcase_add_checked_fixture(dense, setup_spinner, teardown);
 	tcase_add_test(dense, found);
 	tcase_add_test(dense, left);
+	tcase_add_checked_fixture(waiting, setup_waiting_kernel, teardown);
+	tcase_add_test(waiting, found_before_programs);
+	tcase_add_checked_fixture(deaf, setup_deaf_kernel, teardown);
+	tcase_add_test(deaf, not_before_programs);
+	tcase_add_checked_fixture(wandering, setup_wandering_kernel, teardown);
+	tcase_add_test(wandering, not_before_programs);
 	tcase_set_timeout(endless, 200);
 	tcase_set_timeout(finite, 200);
 	tcase_set_timeout(dense, 200);
+	tcase_set_timeout(waiting, 200);
+	tcase_set_timeout(deaf, 200);
+	tcase_set_timeout(wandering, 200);
 	suite_add_tcase(suite, endless);
 	suite_add_tcase(suite, finite);
 	suite_add_tcase(suite, dense);
+	suite_add_tcase(suite, waiting);
+	suite_add_tcase(suite, deaf);
+	suite_add_tcase(suite, wandering);
 	return fixture_run(suite);
 }
