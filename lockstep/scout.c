@@ -1,6 +1,8 @@
 /* candidates, and how soon the guest comes back to each */
 #include "lockstep/scout.h"
 
+#include <string.h>
+
 #include "base/futex.h"
 #include "lockstep/attend.h"
 #include "lockstep/replica_state.h"
@@ -19,8 +21,6 @@
 enum { GOOD_PART = 8 };
 #define GOOD_NS (2 * NS_PER_MS)
 #define BAD_NS (500 * NS_PER_MS)
-/* A place that is met so often, and is not good, is left alone. */
-enum { DENSE_VISITS = 4 };
 /* Time between visits is not measured more exactly than to this part of what it takes to get past a place. */
 enum { EXACT_PART = 16 };
 /* Places that were good are waited for alone for this part of the time, where what stops cost has been worth it. */
@@ -168,11 +168,21 @@ static void remember(struct scout *scout, const struct breakpoint *place, uint64
 	places_remember(&scout->replica->preempt.places, &scout->replica->ram, place, recurs_ns);
 }
 
+static void note_registers(struct scout_candidate *candidate, const uint64_t gpr[GPR_COUNT])
+{
+	if (candidate->visits >= SCOUT_VISITS)
+		return;
+	for (unsigned i = 0; i < candidate->visits; i++)
+		candidate->same |= memcmp(candidate->gpr[i], gpr, sizeof(candidate->gpr[i])) == 0;
+	memcpy(candidate->gpr[candidate->visits], gpr, sizeof(candidate->gpr[0]));
+}
+
 /* Books a visit; gives whether this is the place. */
 static bool visit(struct scout *scout, struct scout_candidate *candidate)
 {
 	uint64_t away = scout->hit_at - scout->left_at;
 
+	note_registers(candidate, scout->replica->preempt.breakpoints.here.gpr);
 	candidate->visits++;
 	if (scout->left == candidate) {
 		/* The hit itself takes about as long as a step. */
@@ -184,7 +194,7 @@ static bool visit(struct scout *scout, struct scout_candidate *candidate)
 		if (is_good(scout, candidate->recurs_ns))
 			return true;
 	}
-	candidate->dense = candidate->visits >= DENSE_VISITS;
+	candidate->dense = candidate->visits >= SCOUT_VISITS;
 	if (candidate->dense)
 		places_note_dense(&scout->replica->preempt.places, candidate->place.physical);
 	return false;
@@ -206,13 +216,19 @@ static result look_at_visit(struct scout *scout, uint64_t *recurs_ns)
 	return OK;
 }
 
-/* Whether stops have cost so little of late that this one will not cost much either, whatever it looks like: in many
- * loops the guest is in the same state again and again, and a follower finds it at the first visit. */
+/* Whether stops have cost so little of late that this one will not cost much either, at a place where one was made. */
 static bool is_cheap(const struct scout *scout)
 {
 	uint32_t price = scout->replica->preempt.price;
 
 	return price > 0 && scout->way / 1000 * price <= BAD_NS / 2;
+}
+
+/* Whether one place is better than another. In many loops the guest is in the same state again and again, and a
+ * follower finds it at the first visit, however dense they are; else the more seldom, the better. */
+static bool is_better(const struct scout_candidate *one, const struct scout_candidate *other)
+{
+	return one->same != other->same ? one->same : one->recurs_ns > other->recurs_ns;
 }
 
 /* The best of the places that are not good, if one is better than nothing. */
@@ -225,13 +241,13 @@ static struct scout_candidate *best_candidate(struct scout *scout)
 		struct scout_candidate *candidate = &scout->candidates[i];
 
 		if (candidate->visits > 1 && candidate->recurs_ns != 0 &&
-		    (!best || candidate->recurs_ns > best->recurs_ns))
+		    (!best || is_better(candidate, best)))
 			best = candidate;
 	}
 	if (!best)
 		return NULL;
 	walk = walk_ns(scout, best->recurs_ns);
-	return walk <= BAD_NS || is_cheap(scout) || preempt_shows_the_way(&scout->replica->preempt) ? best : NULL;
+	return walk <= BAD_NS || best->same || preempt_shows_the_way(&scout->replica->preempt) ? best : NULL;
 }
 
 /* Goes on to the next visit of the best place. */

@@ -14,11 +14,16 @@
 
 struct replica;
 
+/* A place that is met so often, and is not good, is left alone. */
+enum { SCOUT_VISITS = 4 };
+
 struct scout_candidate {
 	struct breakpoint place;
 	uint64_t recurs_ns; /* between two visits, the shortest; 0: not known */
+	uint64_t gpr[SCOUT_VISITS][GPR_COUNT]; /* at each visit */
 	unsigned visits;
 	bool dense;
+	bool same; /* at two of the visits all general registers were the same */
 };
 
 struct scout {
