@@ -11,13 +11,17 @@ UNIT_UNDER_TEST := $(filter-out $(BUILD)/manage/%,$(OBJECTS))
 UNIT_LDLIBS := -lcheck_pic -lsubunit -lrt -lm -lpthread
 
 UNIT_MANAGE := $(BUILD)/tests/manage.a
+# Each program takes what it uses: two of them may have the same name for different things.
+UNIT_SHARED := $(BUILD)/tests/shared.a
 
 $(UNIT_MANAGE): $(filter-out $(BUILD)/manage/main.o,$(filter $(BUILD)/manage/%,$(OBJECTS)))
+$(UNIT_SHARED): $(UNIT_HELPER_OBJECTS)
+$(UNIT_MANAGE) $(UNIT_SHARED):
 	@echo "  AR   $@"
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_HELPER_OBJECTS) $(UNIT_UNDER_TEST) $(UNIT_MANAGE)
+$(UNIT_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(UNIT_SHARED) $(UNIT_UNDER_TEST) $(UNIT_MANAGE)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LDLIBS) $(LDLIBS)
 

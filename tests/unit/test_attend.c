@@ -1,48 +1,14 @@
 /* Leaderships: which one a replica follows, and from where on. No guest runs here: positions and votes are made up. */
-#include "tests/unit/replica_world.h"
-
-#include "lockstep/attend.h"
-
-static struct replica_world world;
-
-/* Everybody follows replica 0 from power-on. */
-static void start(unsigned count)
-{
-	replica_world_make(&world, count, NULL, NULL);
-	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
-	for (unsigned i = 0; i < count; i++)
-		attend_begin(world.replicas[i]);
-}
+#include "tests/unit/attending.h"
 
 static void setup(void)
 {
-	start(3);
+	begin_attending(3);
 }
 
 static void setup_five(void)
 {
-	start(5);
-}
-
-static void teardown(void)
-{
-	replica_world_destroy(&world);
-}
-
-/* As many votes at a position. */
-static void stand_at(struct replica *replica, uint64_t position, uint64_t votes)
-{
-	replica->machine.position = position;
-	checked_word_store(&replica->own.control->reached, position);
-	while (replica->box.votes < votes)
-		(void)replica_world_vote(replica);
-}
-
-static void publish(uint32_t epoch, const struct leadership *leadership)
-{
-	leadership_publish(world.page, epoch, leadership);
-	for (unsigned i = 0; i < world.count; i++)
-		replica_world_call(&world, i);
+	begin_attending(5);
 }
 
 static void must_lead(struct replica *replica, uint32_t epoch)
@@ -52,44 +18,6 @@ static void must_lead(struct replica *replica, uint32_t epoch)
 	ck_assert_uint_eq(replica->epoch, epoch);
 	ck_assert_uint_eq(atomic_load(&replica->own.control->epoch), epoch);
 	ck_assert_uint_eq(attend_tape_at(replica), replica->sources.live.tape.at);
-}
-
-static void must_follow(struct replica *replica, uint32_t epoch, unsigned leader, uint64_t at)
-{
-	ck_assert(!replica->leads);
-	ck_assert_ptr_eq(replica->source, &replica->sources.tape.source);
-	ck_assert_ptr_eq(replica->sources.tape.leader, &replica->peers[leader]);
-	ck_assert_uint_eq(replica->epoch, epoch);
-	ck_assert_uint_eq(atomic_load(&replica->own.control->epoch), epoch);
-	ck_assert_uint_eq(attend_tape_at(replica), at);
-	ck_assert_uint_eq(atomic_load(&replica->own.control->tape_read), at);
-}
-
-/* The next input of a follower, whose kind is told, or of a leader that has nothing to do. */
-static enum input_kind ask(struct replica *replica)
-{
-	const struct source_view view = {
-		.position = replica->machine.position,
-		.deadline = DEVICE_NO_DEADLINE,
-	};
-	struct input input;
-
-	must_succeed(replica->source->operations->next(replica->source, &view, &input));
-	return input.kind;
-}
-
-/* An entry of 16 bytes at the end of a replica's own tape. */
-static void press(struct replica *leader, uint64_t position)
-{
-	struct tape_writer tape = {
-		.ring = leader->own.tape,
-		.mirror = leader->own.tape_mirror,
-		.written = &leader->own.control->tape_written,
-		.at = checked_word_load(&leader->own.control->tape_written, 0),
-	};
-
-	atomic_fetch_add(&world.page->buttons, 1);
-	(void)tape_write(&tape, TAPE_BUTTON, position, NULL, 0);
 }
 
 /* --- leaderships --- */
@@ -277,7 +205,7 @@ int main(void)
 	TCase *leaderships = tcase_create("leaderships");
 	TCase *five = tcase_create("five replicas");
 
-	tcase_add_checked_fixture(leaderships, setup, teardown);
+	tcase_add_checked_fixture(leaderships, setup, end_attending);
 	tcase_add_test(leaderships, begins);
 	tcase_add_test(leaderships, at_a_vote);
 	tcase_add_test(leaderships, at_a_vote_that_is_past);
@@ -285,7 +213,7 @@ int main(void)
 	tcase_add_test(leaderships, old_leaders);
 	tcase_add_loop_test(leaderships, leaders_that_do_not_exist, 3, 6);
 	suite_add_tcase(suite, leaderships);
-	tcase_add_checked_fixture(five, setup_five, teardown);
+	tcase_add_checked_fixture(five, setup_five, end_attending);
 	tcase_add_test(five, several_in_a_row);
 	tcase_add_test(five, many_leaderships);
 	suite_add_tcase(suite, five);

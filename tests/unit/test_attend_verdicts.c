@@ -1,86 +1,15 @@
 /* Verdicts, complaints and calls: when a replica waits, for what, and what it says meanwhile. No guest runs here:
  * positions and votes are made up. */
-#include "tests/unit/replica_world.h"
+#include "tests/unit/attending.h"
 
 #include <pthread.h>
 #include <time.h>
 
 #include "base/futex.h"
-#include "lockstep/attend.h"
-
-static struct replica_world world;
-
-/* Everybody follows replica 0 from power-on. */
-static void start(unsigned count)
-{
-	replica_world_make(&world, count, NULL, NULL);
-	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
-	for (unsigned i = 0; i < count; i++)
-		attend_begin(world.replicas[i]);
-}
 
 static void setup(void)
 {
-	start(3);
-}
-
-static void teardown(void)
-{
-	replica_world_destroy(&world);
-}
-
-/* As many votes at a position. */
-static void stand_at(struct replica *replica, uint64_t position, uint64_t votes)
-{
-	replica->machine.position = position;
-	checked_word_store(&replica->own.control->reached, position);
-	while (replica->box.votes < votes)
-		(void)replica_world_vote(replica);
-}
-
-static void publish(uint32_t epoch, const struct leadership *leadership)
-{
-	leadership_publish(world.page, epoch, leadership);
-	for (unsigned i = 0; i < world.count; i++)
-		replica_world_call(&world, i);
-}
-
-static void must_follow(struct replica *replica, uint32_t epoch, unsigned leader, uint64_t at)
-{
-	ck_assert(!replica->leads);
-	ck_assert_ptr_eq(replica->source, &replica->sources.tape.source);
-	ck_assert_ptr_eq(replica->sources.tape.leader, &replica->peers[leader]);
-	ck_assert_uint_eq(replica->epoch, epoch);
-	ck_assert_uint_eq(atomic_load(&replica->own.control->epoch), epoch);
-	ck_assert_uint_eq(attend_tape_at(replica), at);
-	ck_assert_uint_eq(atomic_load(&replica->own.control->tape_read), at);
-}
-
-/* The next input of a follower, whose kind is told, or of a leader that has nothing to do. */
-static enum input_kind ask(struct replica *replica)
-{
-	const struct source_view view = {
-		.position = replica->machine.position,
-		.deadline = DEVICE_NO_DEADLINE,
-	};
-	struct input input;
-
-	must_succeed(replica->source->operations->next(replica->source, &view, &input));
-	return input.kind;
-}
-
-/* An entry of 16 bytes at the end of a replica's own tape. */
-static void press(struct replica *leader, uint64_t position)
-{
-	struct tape_writer tape = {
-		.ring = leader->own.tape,
-		.mirror = leader->own.tape_mirror,
-		.written = &leader->own.control->tape_written,
-		.at = checked_word_load(&leader->own.control->tape_written, 0),
-	};
-
-	atomic_fetch_add(&world.page->buttons, 1);
-	(void)tape_write(&tape, TAPE_BUTTON, position, NULL, 0);
+	begin_attending(3);
 }
 
 /* --- verdicts --- */
@@ -283,8 +212,8 @@ END_TEST
 /* Two replicas have nobody to ask: a follower keeps where it agreed, and only that. */
 START_TEST(checkpoints)
 {
-	teardown();
-	start(2);
+	end_attending();
+	begin_attending(2);
 	for (unsigned votes = 1; votes < 4; votes++) {
 		for (unsigned i = 0; i < 2; i++)
 			stand_at(world.replicas[i], 10 * votes, votes);
@@ -419,7 +348,7 @@ int main(void)
 	Suite *suite = suite_create("attend_verdicts");
 	TCase *verdicts = tcase_create("verdicts");
 
-	tcase_add_checked_fixture(verdicts, setup, teardown);
+	tcase_add_checked_fixture(verdicts, setup, end_attending);
 	tcase_add_test(verdicts, followers_wait);
 	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 7);
 	tcase_add_test(verdicts, backends_that_are_slow);

@@ -1,58 +1,9 @@
 /* Behaviour from the Intel 82C54 data sheet; times are counted in CLK pulses from the write. */
-#include "devices/i8254.h"
-
-#include "tests/unit/fixture.h"
-
-static struct fixture fixture;
-static struct i8254 pit;
-static uint64_t clock_now; /* CLK pulses */
-
-static uint64_t now(void)
-{
-	return i8254_time_of(clock_now);
-}
-
-static void setup(void)
-{
-	fixture_init(&fixture);
-	pit = (struct i8254){ 0 };
-	clock_now = 1000;
-	i8254_init(&pit, &fixture.board);
-	i8254_model.reset(&pit, now());
-}
-
-static void out(unsigned port, unsigned value)
-{
-	fixture_write(&i8254_model, &pit, I8254_PORTS, port, 1, value, now());
-}
-
-static unsigned in(unsigned port)
-{
-	return (unsigned)fixture_read(&i8254_model, &pit, I8254_PORTS, port, 1, now());
-}
-
-static void speaker(unsigned value)
-{
-	fixture_write(&i8254_model, &pit, I8254_SPEAKER, 0, 1, value, now());
-}
+#include "tests/unit/timer.h"
 
 static unsigned speaker_in(void)
 {
 	return (unsigned)fixture_read(&i8254_model, &pit, I8254_SPEAKER, 0, 1, now());
-}
-
-static void pass(uint64_t clocks)
-{
-	clock_now += clocks;
-	i8254_model.advance(&pit, now());
-}
-
-/* Programs a channel: low byte, then high byte. */
-static void program(unsigned channel, unsigned mode, unsigned count)
-{
-	out(3, channel << 6 | 0x30 | mode << 1);
-	out(channel, count & 0xFF);
-	out(channel, count >> 8);
 }
 
 static unsigned latched(unsigned channel)
@@ -561,7 +512,7 @@ int main(void)
 	Suite *suite = suite_create("i8254");
 	TCase *tests = tcase_create("data sheet");
 
-	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_checked_fixture(tests, timer_begin, NULL);
 	tcase_add_test(tests, nothing_happens_before_programming);
 	tcase_add_test(tests, mode_0);
 	tcase_add_test(tests, mode_0_zero_is_65536);

@@ -1,56 +1,7 @@
 /* The closed forms of the interval timer, against the same timer moved clock by clock. */
-#include "devices/i8254.h"
+#include "tests/unit/timer.h"
 
 #include <string.h>
-
-#include "tests/unit/fixture.h"
-
-static struct fixture fixture;
-static struct i8254 pit;
-static uint64_t clock_now; /* CLK pulses */
-
-static uint64_t now(void)
-{
-	return i8254_time_of(clock_now);
-}
-
-static void setup(void)
-{
-	fixture_init(&fixture);
-	pit = (struct i8254){ 0 };
-	clock_now = 1000;
-	i8254_init(&pit, &fixture.board);
-	i8254_model.reset(&pit, now());
-}
-
-static void out(unsigned port, unsigned value)
-{
-	fixture_write(&i8254_model, &pit, I8254_PORTS, port, 1, value, now());
-}
-
-static unsigned in(unsigned port)
-{
-	return (unsigned)fixture_read(&i8254_model, &pit, I8254_PORTS, port, 1, now());
-}
-
-static void speaker(unsigned value)
-{
-	fixture_write(&i8254_model, &pit, I8254_SPEAKER, 0, 1, value, now());
-}
-
-static void pass(uint64_t clocks)
-{
-	clock_now += clocks;
-	i8254_model.advance(&pit, now());
-}
-
-/* Programs a channel: low byte, then high byte. */
-static void program(unsigned channel, unsigned mode, unsigned count)
-{
-	out(3, channel << 6 | 0x30 | mode << 1);
-	out(channel, count & 0xFF);
-	out(channel, count >> 8);
-}
 
 START_TEST(clock_arithmetic)
 {
@@ -142,7 +93,7 @@ int main(void)
 	Suite *suite = suite_create("i8254_leaps");
 	TCase *tests = tcase_create("leaps");
 
-	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_checked_fixture(tests, timer_begin, NULL);
 	tcase_add_test(tests, clock_arithmetic);
 	tcase_add_loop_test(tests, leaps_equal_steps, 0, 40);
 	tcase_set_timeout(tests, 60);

@@ -1,40 +1,11 @@
 /* A follower's source: what its leader wrote, at the same positions, and nothing before the leader allows it. */
-#include "tests/unit/replicas.h"
+#include "tests/unit/following.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
 
 #include "devices/device.h"
-
-static struct replicas replicas;
-static struct source_tape follower;
-static struct tape_writer tape;
-
-/* Replica 2 follows `leader` from offset `at` of that one's tape on. */
-static void follow_from(unsigned leader, uint64_t at)
-{
-	const struct source_links links = replicas_links(&replicas, 2);
-
-	source_tape_init(&follower, &links, leader, at);
-	tape = (struct tape_writer){
-		.ring = replicas.own[leader].tape,
-		.mirror = replicas.own[leader].tape_mirror,
-		.written = &replicas.own[leader].control->tape_written,
-		.at = at,
-	};
-}
-
-static void setup(void)
-{
-	replicas_make(&replicas, 3);
-	follow_from(0, 0);
-}
-
-static struct input next(const struct source_view *view)
-{
-	return replicas_next(&follower.source, view);
-}
 
 /* Asks for the time. */
 static result ask_time(const struct source_view *view, struct input *input)
@@ -235,7 +206,7 @@ START_TEST(implausible_time)
 	struct input input;
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-		setup();
+		begin_following();
 		reach(100);
 		const struct replica_statistics *statistics = &replicas.own[2].control->statistics;
 
@@ -247,7 +218,7 @@ START_TEST(implausible_time)
 		ck_assert_uint_eq(statistics->input_faults, 2);
 	}
 	/* The same moment, and now, are fine. */
-	setup();
+	begin_following();
 	reach(100);
 	write_number(TAPE_TIME, 5, 1000);
 	write_number(TAPE_TIME, 5, host_now());
@@ -306,7 +277,7 @@ START_TEST(votes_have_a_reason)
 	const uint64_t wrong[] = { 0, VOTE_CAUSES, UINT64_MAX, UINT64_C(1) << 32 | VOTE_CAUSE_END };
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-		setup();
+		begin_following();
 		write_number(TAPE_VOTE, 5, wrong[i]);
 		reach(6);
 		must_diverge(&view, STATUS_NO_MAJORITY, "votes for a reason that does not exist");
@@ -504,7 +475,7 @@ int main(void)
 	Suite *suite = suite_create("source_tape");
 	TCase *tests = tcase_create("follower");
 
-	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_checked_fixture(tests, begin_following, NULL);
 	tcase_add_test(tests, entries_in_order);
 	tcase_add_test(tests, licence);
 	tcase_add_test(tests, late_entry);

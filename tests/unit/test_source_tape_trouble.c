@@ -1,41 +1,12 @@
 /* A follower's source where something is wrong: the supervisor calls, the leader is no more, hangs, lies, or its
  * control page is damaged. */
-#include "tests/unit/replicas.h"
+#include "tests/unit/following.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
 
 #include "devices/device.h"
-
-static struct replicas replicas;
-static struct source_tape follower;
-static struct tape_writer tape;
-
-/* Replica 2 follows `leader` from offset `at` of that one's tape on. */
-static void follow_from(unsigned leader, uint64_t at)
-{
-	const struct source_links links = replicas_links(&replicas, 2);
-
-	source_tape_init(&follower, &links, leader, at);
-	tape = (struct tape_writer){
-		.ring = replicas.own[leader].tape,
-		.mirror = replicas.own[leader].tape_mirror,
-		.written = &replicas.own[leader].control->tape_written,
-		.at = at,
-	};
-}
-
-static void setup(void)
-{
-	replicas_make(&replicas, 3);
-	follow_from(0, 0);
-}
-
-static struct input next(const struct source_view *view)
-{
-	return replicas_next(&follower.source, view);
-}
 
 static struct input next_time(const struct source_view *view)
 {
@@ -387,7 +358,7 @@ int main(void)
 	Suite *suite = suite_create("source_tape_trouble");
 	TCase *tests = tcase_create("follower");
 
-	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_checked_fixture(tests, begin_following, NULL);
 	tcase_add_loop_test(tests, calls_end_waits, 0, 2);
 	tcase_add_test(tests, inputs_come_before_calls);
 	tcase_add_test(tests, exhausted);
