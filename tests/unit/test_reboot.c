@@ -76,7 +76,9 @@ START_TEST(begins_again)
 		uint64_t position = replica->machine.position;
 
 		ck_assert_mem_ne(replica->ram.memory + WRITTEN, zeros, sizeof(zeros));
+		replica->preempt.patches = replica->preempt.programs = true;
 		must_succeed(reboot_machine(replica));
+		ck_assert(!replica->preempt.programs);
 		ck_assert_uint_eq(replica->boots, 1);
 		ck_assert_uint_eq(replica->machine.position, position);
 		ck_assert_int_eq(replica->end, END_RUNNING);
