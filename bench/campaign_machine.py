@@ -73,6 +73,12 @@ class Machine:
             else:
                 self.selector.unregister(key.fileobj)
 
+    def rest(self, seconds):
+        """Takes what comes, for so long or until all is over."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.over():
+            self.step(left)
+
     def wait(self, condition, seconds):
         """Steps until the condition holds, the machine is over, or the time; gives whether it held."""
         until = time.monotonic() + seconds

@@ -88,6 +88,7 @@ struct supervisor {
 	unsigned rollbacks_in_row; /* since a vote was agreed */
 	uint64_t stalled_at;       /* position at which the leader is inside its guest, and since when */
 	uint64_t stalled_since;
+	bool endless_told;        /* a warning about it was given */
 	uint64_t longest_segment; /* ns that a leader was seen inside its guest, at most */
 	uint64_t probed_since;     /* since when its followers are let in there */
 	uint64_t ahead_since; /* since when most followers are out of there, 0: they are not */

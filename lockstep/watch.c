@@ -17,6 +17,8 @@ enum { LOOK_PART = 32 };
 #define LOOK_MAX_NS (100 * NS_PER_MS)
 /* A replica that boots reads files and makes a machine, which takes as long as the host takes. */
 #define BOOT_NS (60 * NS_PER_S)
+/* A guest that comes to no exit for so long may wait for an interrupt that cannot reach it. */
+#define ENDLESS_NS (10 * NS_PER_S)
 /* So fast, in bytes/s, memory is taken over at least. */
 #define TAKE_RATE (UINT64_C(32) << 20)
 /* A ballot is owed when others have cast theirs; a slow replica may be so many watchdog's times behind. */
@@ -153,6 +155,17 @@ static bool process_cpu(pid_t pid, uint64_t *cpu)
 	return true;
 }
 
+/* Says so once, of a guest that is not preempted. */
+static void tell_of_endless(struct supervisor *supervisor, uint64_t now)
+{
+	if (supervisor->endless_told || now - supervisor->stalled_since < ENDLESS_NS)
+		return;
+	supervisor->endless_told = true;
+	log_warning("the guest has not come to an exit for %llu s, at position %llu: until then no interrupt reaches "
+		    "it, and nothing is voted on (--preempt-grace has such guests stopped)",
+		    (unsigned long long)(ENDLESS_NS / NS_PER_S), (unsigned long long)supervisor->stalled_at);
+}
+
 /*
  * A leader inside its guest for long is one whose guest computes, or one that went wrong and will never come out.
  * Its followers tell: they are let into the same segment, which is safe, since all of its inputs are known.
@@ -181,8 +194,10 @@ static result look_at_leader(struct supervisor *supervisor, uint64_t now)
 		supervisor->stalled_at = reached;
 		supervisor->stalled_since = now;
 		supervisor->ahead_since = 0;
+		supervisor->endless_told = false;
 		return OK;
 	}
+	tell_of_endless(supervisor, now);
 	/* Before the first exit nobody can tell whether inputs are complete. */
 	if (now - supervisor->stalled_since < patience || reached == 0)
 		return OK;

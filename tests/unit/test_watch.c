@@ -304,6 +304,22 @@ static uint64_t probe(void)
 	return atomic_load(&supervisor->page->probe);
 }
 
+/* Of a guest that does not exit for ten seconds it is told, once. */
+START_TEST(endless)
+{
+	inside_for(0);
+	supervisor->stalled_since -= 9 * NS_PER_S;
+	must_succeed(watch_look(supervisor));
+	ck_assert(!supervisor->endless_told);
+	supervisor->stalled_since -= NS_PER_S;
+	must_succeed(watch_look(supervisor));
+	ck_assert(supervisor->endless_told);
+	supervised_stand(&supervised, 0, 101, 0);
+	must_succeed(watch_look(supervisor));
+	ck_assert(!supervisor->endless_told);
+}
+END_TEST
+
 /* First the others are let in, then they are counted. */
 START_TEST(stuck)
 {
@@ -466,6 +482,7 @@ int main(int argc, char **argv)
 	tcase_add_test(three, began_after_a_gap);
 	tcase_add_test(three, nobody_waits);
 	tcase_add_test(three, leader_owes);
+	tcase_add_test(three, endless);
 	tcase_add_test(three, stuck);
 	tcase_add_test(three, long_segment);
 	tcase_add_test(three, endless_segment);
