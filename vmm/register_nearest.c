@@ -6,11 +6,13 @@
 void register_nearest_note(struct register_nearest *nearest, const uint64_t gpr[GPR_COUNT],
 			   const uint64_t sought[GPR_COUNT])
 {
+	const unsigned limit = nearest->differing != 0 ? nearest->differing : GPR_COUNT + 1;
 	unsigned differing = 0;
 
-	for (unsigned i = 0; i < GPR_COUNT; i++)
+	/* In dense loops this is asked all the time: no further than it can be the nearest. */
+	for (unsigned i = 0; i < GPR_COUNT && differing < limit; i++)
 		differing += gpr[i] != sought[i];
-	if (differing == 0 || (nearest->differing != 0 && differing >= nearest->differing))
+	if (differing == 0 || differing >= limit)
 		return;
 	nearest->differing = differing;
 	memcpy(nearest->gpr, gpr, sizeof(nearest->gpr));

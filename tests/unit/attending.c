@@ -5,9 +5,7 @@ struct replica_world world;
 void begin_attending(unsigned count)
 {
 	replica_world_make(&world, count, NULL, NULL);
-	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
-	for (unsigned i = 0; i < count; i++)
-		attend_begin(world.replicas[i]);
+	replica_world_attend(&world);
 }
 
 void end_attending(void)

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/futex.h"
+#include "lockstep/attend.h"
 #include "lockstep/guest_time.h"
 #include "vmm/boot_paging.h"
 
@@ -120,6 +121,13 @@ void replica_world_make(struct replica_world *world, unsigned count, const uint8
 		if (code)
 			load_guest(world, world->replicas[i], code, code_end);
 	}
+}
+
+void replica_world_attend(struct replica_world *world)
+{
+	leadership_publish(world->page, 0, &(struct leadership){ .leader = 0 });
+	for (unsigned i = 0; i < world->count; i++)
+		attend_begin(world->replicas[i]);
 }
 
 void replica_world_destroy(struct replica_world *world)

@@ -24,6 +24,10 @@ struct replica_world {
 /* Makes `count` replicas of a guest with this code (guest_machine.h), replica 0 leading; with NULL for the code they
  * have no machine but its position, and their votes no digests but that of output. */
 void replica_world_make(struct replica_world *world, unsigned count, const uint8_t *code, const uint8_t *code_end);
+
+/* All of them follow replica 0 from power-on, and attend to the supervisor. */
+void replica_world_attend(struct replica_world *world);
+
 void replica_world_destroy(struct replica_world *world);
 
 /* Makes one anew, as a process that joins: memories empty, nothing known. */

@@ -29,9 +29,7 @@ static struct replica_world world;
 static void start(unsigned count)
 {
 	replica_world_make(&world, count, worker_begin, worker_end);
-	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
-	for (unsigned i = 0; i < count; i++)
-		attend_begin(world.replicas[i]);
+	replica_world_attend(&world);
 }
 
 static void setup(void)

@@ -42,6 +42,7 @@ START_TEST(no_addition)
 }
 END_TEST
 
+/* Every length around the limit: it fits whole with its final NUL, or it is refused. */
 START_TEST(limit)
 {
 	static char users[BOOT_COMMAND_LINE_MAX + 10], line[BOOT_COMMAND_LINE_MAX + 10];

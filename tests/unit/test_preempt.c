@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/futex.h"
-#include "lockstep/attend.h"
 #include "lockstep/hunt.h"
 #include "lockstep/preempt.h"
 
@@ -62,11 +61,10 @@ static void start(const uint8_t *code, const uint8_t *code_end)
 
 	ck_assert_int_eq(sigaction(SIGUSR1, &kick, NULL), 0);
 	replica_world_make(&world, 2, code, code_end);
-	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
+	replica_world_attend(&world);
 	for (unsigned i = 0; i < world.count; i++) {
 		struct replica *replica = world.replicas[i];
 
-		attend_begin(replica);
 		replica->config.preempt_grace = 100 * NS_PER_US;
 		replica->config.segment_max = NS_PER_MS;
 		replica->config.preempt_budget = 1000;
@@ -94,8 +92,10 @@ static void setup_spinner(void)
 }
 
 /* As if they were kernels behind the trap shim that have not run a program yet. */
-static void boot_kernels(void)
+static void start_kernels(const uint8_t *code, const uint8_t *code_end)
 {
+	world.kernels = true;
+	start(code, code_end);
 	for (unsigned i = 0; i < world.count; i++) {
 		world.replicas[i]->preempt.patches = true;
 		preempt_boot(&world.replicas[i]->preempt);
@@ -105,24 +105,18 @@ static void boot_kernels(void)
 
 static void setup_waiting_kernel(void)
 {
-	world.kernels = true;
-	start(waiter_begin, waiter_end);
-	boot_kernels();
+	start_kernels(waiter_begin, waiter_end);
 }
 
 /* No tick can come to it. */
 static void setup_deaf_kernel(void)
 {
-	world.kernels = true;
-	start(spinner_begin, spinner_end);
-	boot_kernels();
+	start_kernels(spinner_begin, spinner_end);
 }
 
 static void setup_wandering_kernel(void)
 {
-	world.kernels = true;
-	start(wanderer_begin, wanderer_end);
-	boot_kernels();
+	start_kernels(wanderer_begin, wanderer_end);
 }
 
 static void teardown(void)

@@ -4,7 +4,6 @@
 #include <pthread.h>
 
 #include "base/futex.h"
-#include "lockstep/attend.h"
 #include "lockstep/rendezvous.h"
 
 enum { POSITIONS = 300 };
@@ -14,11 +13,9 @@ static struct replica_world world;
 static void setup(void)
 {
 	replica_world_make(&world, 3, NULL, NULL);
-	leadership_publish(world.page, 0, &(struct leadership){ .leader = 0 });
-	for (unsigned i = 0; i < world.count; i++) {
+	for (unsigned i = 0; i < world.count; i++)
 		world.replicas[i]->config.strict = 1;
-		attend_begin(world.replicas[i]);
-	}
+	replica_world_attend(&world);
 }
 
 static void teardown(void)
