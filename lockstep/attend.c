@@ -322,20 +322,36 @@ static void tell_held(struct replica *replica)
 	attend_ring(replica);
 }
 
+/*
+ * Whether the guest may go on, by all that was said until the verdict at hand. The supervisor calls replicas before it
+ * gives a verdict, not behind it: a follower that goes on without having listened would take what an outvoted leader
+ * has put on its tape behind the vote. In this order, then: the verdict, the call.
+ */
+static result listen(struct replica *replica, bool *go_on)
+{
+	for (;;) {
+		*go_on = may_go_on(replica);
+		if (!attend_called(replica) || replica->leave)
+			return OK;
+		TRY(attend(replica));
+	}
+}
+
 result attend_verdict(struct replica *replica)
 {
 	struct stopwatch *time = &replica_statistics_of(replica)->time;
 	unsigned before = (unsigned)time->stage;
+	bool go_on;
 
-	if (!may_go_on(replica)) {
+	TRY(listen(replica, &go_on));
+	if (!go_on && !replica->leave) {
 		(void)stopwatch_enter(time, replica->end_voted ? STAGE_END : STAGE_WAIT_VERDICT);
 		for (;;) {
 			uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
 			attend_beat(replica);
-			if (attend_called(replica))
-				TRY(attend(replica));
-			if (may_go_on(replica) || replica->leave)
+			TRY(listen(replica, &go_on));
+			if (go_on || replica->leave)
 				break;
 			tell_held(replica);
 			/* Followers wait for what this says: should a bit of it flip, it is written again. */

@@ -85,6 +85,25 @@ START_TEST(followers_wait)
 }
 END_TEST
 
+/* Both in one moment: who goes on has heard who leads from here. What the leader before has put on its tape behind the
+ * vote is void. */
+START_TEST(verdicts_against_the_leader)
+{
+	struct replica *next = world.replicas[1], *other = world.replicas[2];
+
+	stand_at(next, 10, 2);
+	stand_at(other, 10, 2);
+	publish(1, &(struct leadership){ .leader = 1, .begin = LEADERSHIP_AT_VOTE, .vote = 1, .tape_base = 64 });
+	atomic_store(&world.page->verdicts, 2);
+	must_succeed(attend_verdict(next));
+	ck_assert(next->leads);
+	must_succeed(attend_verdict(other));
+	ck_assert_uint_eq(other->epoch, 1);
+	ck_assert_ptr_eq(other->sources.tape.leader, &other->peers[1]);
+	ck_assert_uint_eq(other->sources.tape.tape.at, 64);
+}
+END_TEST
+
 /* A leader casts its next vote, at this offset of a leadership's tape, where it stands then. */
 static void stand_on_tape(struct replica *leader, uint64_t votes, uint32_t epoch, uint64_t at)
 {
@@ -350,6 +369,7 @@ int main(void)
 
 	tcase_add_checked_fixture(verdicts, setup, end_attending);
 	tcase_add_test(verdicts, followers_wait);
+	tcase_add_test(verdicts, verdicts_against_the_leader);
 	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 7);
 	tcase_add_test(verdicts, backends_that_are_slow);
 	tcase_add_loop_test(verdicts, held, 0, 3);
