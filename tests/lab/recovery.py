@@ -49,6 +49,9 @@ TOUR = [
     ("follower stopped for 10 s", "follower", "stop:10", MASKABLE),
 ]
 
+# Leaders that are outvoted. What their followers do in that moment is a matter of chance.
+LEADERS = [fault for fault in TOUR if fault[0] in ("data", "uart16550") and fault[1] == "leader"]
+
 
 class Stuck(Exception):
     """The machine was not well again in time."""
