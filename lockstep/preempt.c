@@ -35,10 +35,7 @@
 #define SETTLE_MAX_NS (20 * NS_PER_MS)
 /* Where none is good the guest is left alone for so long. */
 #define NOWHERE_NS (10 * NS_PER_MS)
-/* In place followers execute a whole way, which takes so many thousandths of its time before it is known better, and no
- * less for all one knows: many stops are found at once, because the guest is in the same state again and again, but the
- * next loop may be another. A way should take them no longer than this time. */
-enum { IN_PLACE_PRICE = 30000, IN_PLACE_LEAST = 8000 };
+/* In place followers execute a whole way. It should take them no longer than this time. */
 #define IN_PLACE_MOST_NS (600 * NS_PER_MS)
 /* Where that was missed a stop may still be made that takes this part of a watchdog's time; nobody looks for longer
  * than one. A way that is longer has no end but an exit. */
@@ -86,7 +83,7 @@ result preempt_create(struct replica *replica)
 
 	budget_begin(&preempt->budget, clock_monotonic_ns());
 	pace_begin(&preempt->pace);
-	preempt->in_place_price = IN_PLACE_PRICE;
+	in_place_begin(&preempt->prices);
 	if (replica->config.preempt_grace == 0)
 		return OK;
 	TRY(alarm_create(&preempt->alarm));
@@ -186,6 +183,7 @@ static bool begins_to_measure(struct replica *replica, uint64_t now)
 	aim_add(&preempt->aim, run_meter_cpu(), state.gpr);
 	aim_way_add(&preempt->way, run_meter_cpu(), state.gpr);
 	spin_look(&preempt->spin, state.rip, state.gpr);
+	preempt->rip = state.rip;
 	return begins;
 }
 
@@ -249,23 +247,15 @@ static void learn_price(struct preempt *preempt, uint64_t cost)
 	if (preempt->stop_way == 0)
 		return;
 	preempt->price = budget_price(preempt->price, stop_cost, preempt->stop_way);
-	if (preempt->stop_in_place) {
-		uint32_t last = budget_price(0, stop_cost, preempt->stop_way);
-
-		/* Too low a price loses a stop. */
-		preempt->in_place_price = budget_price(preempt->in_place_price, stop_cost, preempt->stop_way);
-		if (last > preempt->in_place_price)
-			preempt->in_place_price = last;
-	}
+	if (preempt->stop_in_place)
+		in_place_learn(&preempt->prices, preempt->stop_rip, stop_cost, preempt->stop_way);
 	preempt->stop_way = 0;
 }
 
-/* What it takes followers to execute a way in place. */
+/* What it takes followers to execute a way in place, to where the guest was seen last. */
 static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 {
-	uint32_t price = preempt->in_place_price;
-
-	return way / 1000 * (price > IN_PLACE_LEAST ? price : IN_PLACE_LEAST);
+	return in_place_cost(&preempt->prices, preempt->rip, way);
 }
 
 /* Whether the guest is to be stopped while that is still possible: what a stop costs grows with its way, in place and
@@ -364,6 +354,7 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 		TRY(ballot_box_memory(&replica->box, &stop.ram));
 	preempt->stop_position = replica->machine.position + 1;
 	preempt->stop_way = way_of(preempt);
+	preempt->stop_rip = state->rip;
 	preempt->stop_cost = cost_so_far(replica);
 	/* On the tape before the position is left. */
 	source_live_stop(&replica->sources.live, replica->machine.position, &stop);

@@ -12,6 +12,7 @@
 #include "lockstep/aim.h"
 #include "lockstep/alarm.h"
 #include "lockstep/budget.h"
+#include "lockstep/in_place.h"
 #include "lockstep/pace.h"
 #include "lockstep/places.h"
 #include "lockstep/spin.h"
@@ -40,13 +41,16 @@ struct preempt {
 	struct aim aim;         /* registers when it was taken out in that segment, the last times */
 	struct aim_way way;     /* and all the time */
 	struct spin spin;       /* and whether it spins there */
+	uint64_t rip;           /* where it was the last time */
 	uint64_t spent_ns;      /* by this replica, on its own preemptions */
 	struct budget budget;
 	uint64_t stop_position; /* of the last stop: where followers come out of it; */
 	uint64_t stop_way;      /* ns from its segment's beginning, at most; 0: what it cost is booked */
 	uint64_t stop_cost;     /* what all had cost before, ns */
 	bool stop_in_place;     /* it is found in place, without a register that leads there */
-	uint32_t price, in_place_price; /* of a stop, in thousandths of its way; of such a stop */
+	uint64_t stop_rip;
+	uint32_t price;         /* of a stop, in thousandths of its way, */
+	struct in_place prices; /* and of one that is found in place */
 	struct places places;
 	struct pace pace; /* of this replica as a follower */
 };

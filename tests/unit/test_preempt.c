@@ -373,7 +373,7 @@ START_TEST(not_worth_while)
 	default:
 		leader->config.segment_max = 3600 * NS_PER_S;
 		/* Before its way is so long that it will soon be too late, which takes longer, at the least price. */
-		leader->preempt.in_place_price = 1;
+		in_place_learn(&leader->preempt.prices, GUEST_MACHINE_CODE, 0, NS_PER_MS);
 		patience = 20 * NS_PER_MS;
 		break;
 	}
