@@ -1,12 +1,12 @@
 /*
- * A guest that does anything to the board's PCI bus and its four kinds of devices,
-	for libFuzzer (tests/fuzz/run).
+ * A guest that does anything to the board's PCI bus and its four kinds of devices, for libFuzzer (tests/fuzz/run).
  *
- * The input is a list of steps,
-	each an operation and its operands (next() says how they are read). Whatever happens,
- * the process must live, devices must keep to memory, to output_room and to the bounds of the disk,
-	and a board that is saved and
+ * The input is a list of steps, each an operation and its operands (step() has them). Whatever happens, the process
+ * must live, devices must keep to memory, to output_room and to the bounds of the disk, and a board that is saved and
  * loaded must go on as the same.
+ *
+ * Sources: devices base
+ * Defect: devices/virtqueue.c s/chain->readable + chain->writable == queue->size || //
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +15,13 @@
 #include "devices/board.h"
 #include "devices/virtio.h"
 #include "devices/virtio_pci.h"
+#include "tests/fuzz/input.h"
 
 #define MEMORY 0x10000U
 #define DISK_SIZE (UINT64_C(1) << 20)
 #define ROOM 300000U
 #define FETCHES 64U
 #define STEPS_MAX 4096U
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct outside {
 	uint8_t memory[MEMORY];
@@ -32,11 +31,6 @@ struct outside {
 	uint64_t last_id; /* of the last disk request */
 	struct device_fetch fetches[FETCHES];
 	size_t fetched;
-};
-
-struct input {
-	const uint8_t *data;
-	size_t left;
 };
 
 static const struct board_pci_device devices[] = {
@@ -138,14 +132,9 @@ static struct board *make_board(struct outside *outside)
 	return board;
 }
 
-/* The next number of `bytes` bytes; zeros behind the end. */
 static uint32_t next(struct input *input, unsigned bytes)
 {
-	uint32_t value = 0;
-
-	for (unsigned i = 0; i < bytes && input->left > 0; i++, input->left--)
-		value |= (uint32_t)*input->data++ << 8 * i;
-	return value;
+	return (uint32_t)input_next(input, bytes);
 }
 
 static void out(struct board *board, unsigned port, unsigned size, uint32_t value)
