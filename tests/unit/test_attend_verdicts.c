@@ -104,6 +104,45 @@ START_TEST(verdicts_against_the_leader)
 }
 END_TEST
 
+enum { MOMENTS = 2000 };
+
+static _Atomic unsigned moment;
+
+/* The supervisor, in its order: the leadership, the call, the verdict. */
+static void *outvote_leaders(void *context)
+{
+	for (unsigned i = 1; i <= MOMENTS; i++) {
+		while (atomic_load(&moment) < i)
+			;
+		for (volatile unsigned pause = i % 64 * 16; pause > 0; pause--)
+			;
+		publish(i, &(struct leadership){ .leader = 1 + i % 2, .begin = LEADERSHIP_AT_VOTE, .vote = i - 1 });
+		judge();
+	}
+	return context;
+}
+
+/* The same at any moment of its waiting. */
+START_TEST(verdicts_at_any_moment)
+{
+	struct replica *follower = world.replicas[0];
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, outvote_leaders, NULL), 0);
+	for (unsigned i = 1; i <= MOMENTS; i++) {
+		stand_at(follower, 10 * i, i);
+		atomic_store(&moment, i);
+		/* It leads at first, and goes on without a verdict then. */
+		do
+			must_succeed(attend_verdict(follower));
+		while (i == 1 && follower->epoch == 0);
+		ck_assert_uint_eq(follower->epoch, i);
+		ck_assert_ptr_eq(follower->sources.tape.leader, &follower->peers[1 + i % 2]);
+	}
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
 /* A leader casts its next vote, at this offset of a leadership's tape, where it stands then. */
 static void stand_on_tape(struct replica *leader, uint64_t votes, uint32_t epoch, uint64_t at)
 {
@@ -370,6 +409,7 @@ int main(void)
 	tcase_add_checked_fixture(verdicts, setup, end_attending);
 	tcase_add_test(verdicts, followers_wait);
 	tcase_add_test(verdicts, verdicts_against_the_leader);
+	tcase_add_test(verdicts, verdicts_at_any_moment);
 	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 7);
 	tcase_add_test(verdicts, backends_that_are_slow);
 	tcase_add_loop_test(verdicts, held, 0, 3);
