@@ -198,9 +198,10 @@ static result open_input(const char *option, const char *path, int *fd, char *na
 static result make_command_line(const struct machine_options *options, struct replica_config *config)
 {
 	const char *users = options->command_line;
-	bool linux_guest = options->kind == BOOT_LINUX;
-	/* Replicas say why if they cannot. */
-	bool preempted = !linux_guest || (options->preempt_grace > 0 && !failed(preempt_available(true)));
+	/* Whether guests can be preempted is tried on one, so it is only asked where something hangs on it. Replicas
+	 * say why if they cannot. */
+	bool matters = options->kind == BOOT_LINUX && boot_command_line_addition(users, false)[0] != '\0';
+	bool preempted = !matters || (options->preempt_grace > 0 && !failed(preempt_available(true)));
 	const char *addition = boot_command_line_addition(users, preempted);
 
 	if (addition[0])
