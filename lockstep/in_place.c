@@ -1,11 +1,10 @@
 #include "lockstep/in_place.h"
 
 #include "lockstep/budget.h"
+#include "vmm/ram.h"
 
-enum {
-	PAGE_SHIFT = 12,
-	FORGETFUL = 16, /* of a price that fell, this part shows elsewhere */
-};
+/* Of a price that fell, this part shows elsewhere. */
+enum { FORGETFUL = 16 };
 
 void in_place_begin(struct in_place *in_place)
 {
@@ -17,7 +16,7 @@ static unsigned find(const struct in_place *in_place, uint64_t rip)
 {
 	unsigned i = 0;
 
-	while (i < IN_PLACE_PAGES && !(in_place->price[i] != 0 && in_place->page[i] == rip >> PAGE_SHIFT))
+	while (i < IN_PLACE_PAGES && !(in_place->price[i] != 0 && in_place->page[i] == rip / RAM_PAGE_SIZE))
 		i++;
 	return i;
 }
@@ -30,7 +29,7 @@ void in_place_learn(struct in_place *in_place, uint64_t rip, uint64_t cost_ns, u
 
 	if (i == IN_PLACE_PAGES) {
 		i = in_place->next++ % IN_PLACE_PAGES;
-		in_place->page[i] = rip >> PAGE_SHIFT;
+		in_place->page[i] = rip / RAM_PAGE_SIZE;
 		in_place->price[i] = 0;
 	}
 	in_place->price[i] = last > in_place->price[i] ? last : budget_price(in_place->price[i], cost_ns, way_ns);

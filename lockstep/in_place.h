@@ -25,7 +25,7 @@ struct in_place {
 /* Nothing is known yet. */
 void in_place_begin(struct in_place *in_place);
 
-/* A stop at `rip` cost `cost_ns`, all followers together or the slowest, for a way of `way_ns`. */
+/* A stop at `rip` cost `cost_ns`, its leader and the slowest follower together, for a way of `way_ns`. */
 void in_place_learn(struct in_place *in_place, uint64_t rip, uint64_t cost_ns, uint64_t way_ns);
 
 /* What a stop at `rip` takes, in ns, after a way of `way_ns`. */

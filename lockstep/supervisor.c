@@ -198,13 +198,12 @@ static result open_input(const char *option, const char *path, int *fd, char *na
 static result make_command_line(const struct machine_options *options, struct replica_config *config)
 {
 	const char *users = options->command_line;
+	const char *addition = options->kind == BOOT_LINUX ? boot_command_line_addition(users, false) : "";
 	/* Whether guests can be preempted is tried on one, so it is only asked where something hangs on it. Replicas
 	 * say why if they cannot. */
-	bool matters = options->kind == BOOT_LINUX && boot_command_line_addition(users, false)[0] != '\0';
-	bool preempted = !matters || (options->preempt_grace > 0 && !failed(preempt_available(true)));
-	const char *addition = boot_command_line_addition(users, preempted);
+	bool preempted = !addition[0] || (options->preempt_grace > 0 && !failed(preempt_available(true)));
 
-	if (addition[0])
+	if (!preempted)
 		log_info("%s is appended to the kernel's command line: a delay loop cannot be calibrated where nothing "
 			 "preempts it",
 			 addition);

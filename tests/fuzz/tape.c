@@ -3,7 +3,7 @@
  *
  * The input is a list of steps: entries that are written, damage in one copy or both and in the word that says how far
  * it is written, and looks at what is next. Nothing is read outside of the ring; what is read has a kind and a length
- * that fit, and positions that do not go back; what was written and not damaged is read as it was.
+ * that fit, and positions that do not go back; where nothing was damaged all that was written is there.
  *
  * Sources: base lockstep/tape.c
  * Defect: lockstep/tape.c s/entry->length > kinds\[kind\].most ||//
@@ -23,7 +23,7 @@ struct tape {
 	struct tape_writer writer;
 	struct tape_reader reader;
 	uint64_t position;
-	bool damaged; /* since everything that was written was read */
+	bool damaged; /* ever: what is read may be anything that is well-formed then */
 	uint64_t entries, read;
 };
 
