@@ -106,15 +106,16 @@ def latencies(cell):
 
 def detection(data, cells):
     if data["lab"]:
-        yield "Times of the lab mean nothing; here, in votes' intervals."
+        yield "Times of the lab mean nothing; here, in votes' intervals, or in parts of `--max-segment`."
         yield ""
-    yield "| vote interval | faults found | median | p99 | longest |"
+    names = ("median", "p99", "longest") if data["lab"] else ("median, ms", "p99, ms", "longest, ms")
+    yield "| guest | faults found | " + " | ".join(names) + " |"
     yield "| --- | --- | --- | --- | --- |"
     for cell in cells:
         values = latencies(cell)
         if not values:
             continue
-        unit = float(cell["group"].removesuffix("ms")) * 1e6 if data["lab"] else 1e6
+        unit = (cell["x"] if data["lab"] else 1) * 1e6
         shown = [f"{value / unit:.2f}" for value in (statistics.median(values), quantile(values, 0.99), max(values))]
         yield f"| {cell['group']} | {len(values)} | " + " | ".join(shown) + " |"
 

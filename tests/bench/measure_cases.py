@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Pure functions of bench/run and bench/compare: measure_cases.py CASE. Says what is wrong and ends with status 1."""
+import argparse
 import math
 import os
 import random
@@ -7,7 +8,8 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
-import lib  # noqa: E402 (found by the line above)
+import guests  # noqa: E402 (found by the line above)
+import lib  # noqa: E402
 import model  # noqa: E402
 import run_report  # noqa: E402
 import significance  # noqa: E402
@@ -101,8 +103,11 @@ def cells():
                     must(f"{name}/{group}: bases", sum(c.base for c in found if c.group == group) == 1)
                 must(f"{name}: options", all(word for cell in found for word in cell.command(
                     {"tercet": "t", "bare": "b", "payloads": "p", "kernel": "k", "initrd": "i", "accel": "tcg"}, "/f")))
-    fault = [c for c in suites.detection(suites.Size(100, True)) if c.group == "10ms"][0]
-    must("faults hit all replicas", {word[0] for word in fault.options if "@" in word} == {"0", "1", "2"})
+    found = list(suites.detection(suites.Size(100, True)))
+    for cell in found:
+        must("faults hit all replicas", {word[0] for word in cell.options if "@" in word} == {"0", "1", "2"})
+    silent = [cell for cell in found if "--max-segment" in cell.options]
+    must("a guest that never exits is preempted", silent and all("--preempt-grace" in c.options for c in silent))
 
 
 def report():
@@ -126,5 +131,24 @@ def idle():
     must(f"one per cent: {lines}", lines[-1] == "| 3 | 1.00 (1.00 to 1.00) |")
 
 
-CASES = {function.__name__: function for function in (published, ties, bootstrap, prediction, cells, report, idle)}
+def guest_tables():
+    """What guests of bench/io and bench/programs tell, in a table: ratios alone in the lab."""
+    arguments = argparse.Namespace(lab=True, kinds=["QEMU", "1", "3"], dilation=10)
+    samples = {"QEMU": [{"job": (1.0, 5)}] * 2, "1": [{"job": (2.0, 5)}] * 2, "3": [{"job": (9.0, 10)}] * 2}
+    quantities = [("time", lambda values: values[0]), ("latency", lambda values: values[1])]
+    must("no seconds of the lab's", not list(guests.absolute_columns(arguments, samples, quantities)))
+    must("a guest's clock", guests.clock_of("3", arguments) == 10 and guests.clock_of("QEMU", arguments) == 1)
+    found = {head: cell("job") for head, cell in guests.ratio_columns(arguments, samples, quantities)}
+    must(str(found), found == {"time, 1 replica over QEMU": "2.00", "latency, 1 replica over QEMU": "1.00",
+                               "time, 3 replicas over QEMU": "9.00", "latency, 3 replicas over QEMU": "2.00",
+                               "time, 3 replicas over 1 replica": "4.50", "latency, 3 replicas over 1 replica": "2.00",
+                               "time, 3 replicas over 3 times 1": "1.50"})
+    arguments.lab = False
+    heads = [head for head, _ in guests.absolute_columns(arguments, samples, quantities)]
+    must(str(heads), heads[0] == "QEMU, time" and len(heads) == 6)
+    must("intervals from three rounds on", guests.ratio([2.0] * 3, [1.0] * 3) == "2.00 (2.00 to 2.00)")
+
+
+CASES = {function.__name__: function for function in (published, ties, bootstrap, prediction, cells, report, idle,
+                                              guest_tables)}
 CASES[sys.argv[1]]()
