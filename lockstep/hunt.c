@@ -47,6 +47,8 @@ struct hunt {
 	struct run_meter meter; /* of all the time since the segment began */
 	uint64_t guest_ns;      /* of it, inside the guest, at least */
 	uint64_t step_ns;       /* what it takes to get past the place, at least; to come out at it takes as long */
+	uint64_t blind_ns;      /* what it ran without looking */
+	unsigned unplanted;     /* times that nothing could be planted, and it ran on a little */
 	uint64_t visits;
 	uint64_t trial_at;  /* visits */
 	uint64_t trial_gap; /* likewise */
@@ -115,6 +117,7 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 		ran = run_meter_read(&meter);
 	}
 	hunt->guest_ns += ran;
+	hunt->blind_ns += ran;
 	if (ran > span)
 		pace_late(pace_of(hunt), ran - span);
 	alarm_clear(&hunt->replica->preempt.alarm);
@@ -144,8 +147,10 @@ static result plant(struct hunt *hunt)
 	while (!hunt->over && !planted) {
 		if (code_is_there(hunt))
 			TRY(breakpoints_plant(breakpoints_of(hunt), &place, 1, &planted));
-		if (!planted)
+		if (!planted) {
+			hunt->unplanted++;
 			TRY(run_blind(hunt, CODE_LOOK_NS));
+		}
 	}
 	return OK;
 }
@@ -554,10 +559,12 @@ static void book(const struct hunt *hunt)
 		register_nearest_tell(&hunt->nearest, hunt->stop->cpu.gpr, nearest, sizeof(nearest));
 
 	log_debug("hunt in the segment of position %llu: end %d after %llu visits and %llu instructions in place, in "
-		  "%llu us, %llu of them in the guest; the leader ran %llu us, %llu us between visits%s%s%s%s",
+		  "%llu us, %llu of them in the guest, %llu without looking, not planted %u times; the leader ran "
+		  "%llu us, %llu us between visits%s%s%s%s",
 		  (unsigned long long)hunt->replica->machine.position, hunt->end, (unsigned long long)hunt->visits,
 		  (unsigned long long)hunt->executed, (unsigned long long)run_meter_read(&hunt->meter) / 1000,
-		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->stop->run_ns / 1000,
+		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->blind_ns / 1000,
+		  hunt->unplanted, (unsigned long long)hunt->stop->run_ns / 1000,
 		  (unsigned long long)hunt->stop->recurs_ns / 1000,
 		  differed ? "; at a visit that was nearly it differed " : "", differed ? differed : "",
 		  nearest[0] ? "; the nearest visit had " : "", nearest);
