@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "lockstep/aim.h"
 #include "lockstep/attend.h"
+#include "lockstep/near_miss.h"
 #include "lockstep/replica_state.h"
 #include "lockstep/run_meter.h"
 #include "vmm/instruction.h"
@@ -47,8 +48,9 @@ struct hunt {
 	struct run_meter meter; /* of all the time since the segment began */
 	uint64_t guest_ns;      /* of it, inside the guest, at least */
 	uint64_t step_ns;       /* what it takes to get past the place, at least; to come out at it takes as long */
+	uint64_t passing_ns;    /* what it took to go from visit to visit, */
+	uint64_t passed;        /* so many times */
 	uint64_t blind_ns;      /* what it ran without looking */
-	unsigned unplanted;     /* times that nothing could be planted, and it ran on a little */
 	uint64_t visits;
 	uint64_t trial_at;  /* visits */
 	uint64_t trial_gap; /* likewise */
@@ -60,8 +62,7 @@ struct hunt {
 	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
 	bool at_once;       /* in place it stands where it was not compared yet */
 	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way, if ever */
-	struct register_nearest nearest; /* of the visits with other general registers than the stop's */
-	const char *differed; /* the first register that did, at the last visit with the stop's general registers */
+	struct near_miss near;
 	bool over;
 	enum hunt_end end;
 };
@@ -147,31 +148,18 @@ static result plant(struct hunt *hunt)
 	while (!hunt->over && !planted) {
 		if (code_is_there(hunt))
 			TRY(breakpoints_plant(breakpoints_of(hunt), &place, 1, &planted));
-		if (!planted) {
-			hunt->unplanted++;
+		if (!planted)
 			TRY(run_blind(hunt, CODE_LOOK_NS));
-		}
 	}
 	return OK;
 }
 
-static void note_register(void *context, const struct register_info *info, const uint8_t *a, const uint8_t *b)
-{
-	struct hunt *hunt = context;
-
-	(void)a;
-	(void)b;
-	if (!hunt->differed)
-		hunt->differed = info->name;
-}
-
-/* Whether all registers are the stop's. What is told of those that are not is for people who look for the cause. */
+/* Whether all registers are the stop's. */
 static bool registers_equal(struct hunt *hunt, const struct cpu_state *state)
 {
 	if (memcmp(state, &hunt->stop->cpu, sizeof(*state)) == 0)
 		return true;
-	hunt->differed = NULL;
-	(void)registers_compare(state, &hunt->stop->cpu, note_register, hunt);
+	near_miss_note(&hunt->near, state, &hunt->stop->cpu);
 	return false;
 }
 
@@ -187,7 +175,7 @@ static result compare(struct hunt *hunt, bool *equal)
 	*equal = false;
 	/* Most visits differ in these, and they cost nothing to look at. */
 	if (memcmp(here->gpr, wanted->gpr, sizeof(here->gpr)) != 0 || here->rip != wanted->rip) {
-		register_nearest_note(&hunt->nearest, here->gpr, wanted->gpr);
+		register_nearest_note(&hunt->near.general, here->gpr, wanted->gpr);
 		return OK;
 	}
 	TRY(machine_export(&replica->machine, &state));
@@ -376,18 +364,24 @@ static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	hunt->looped += outcome.looped;
 	*passes += outcome.passes;
 	if (outcome.nearest.differing != 0)
-		register_nearest_note(&hunt->nearest, outcome.nearest.gpr, target.gpr);
+		register_nearest_note(&hunt->near.general, outcome.nearest.gpr, target.gpr);
 	hunt->at_once = outcome.end == NATIVE_STOPPED;
 	if (outcome.end == NATIVE_FOUND)
 		return compare_in_place(hunt, state);
 	return outcome.end == NATIVE_STOPPED ? step_aside(hunt, state) : OK;
 }
 
+/* What it takes to go from one visit to the next. */
+static uint64_t visit_ns_of(const struct hunt *hunt)
+{
+	return hunt->passed > 0 ? hunt->passing_ns / hunt->passed : 2 * hunt->step_ns;
+}
+
 /* For about so many instructions, and as long as some visits take at least; `*cheaper`: than the visits on the way.
  * What is executed for the first time is decoded, and takes much longer. */
 static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, bool *cheaper)
 {
-	const uint64_t visit_ns = 2 * hunt->step_ns;
+	const uint64_t visit_ns = visit_ns_of(hunt);
 	uint64_t begin, spent = 0, passes = 0, before;
 
 	*cheaper = true;
@@ -480,7 +474,8 @@ static result go_in_place(struct hunt *hunt)
 
 /* --- visits --- */
 
-static result take_visit(struct hunt *hunt)
+/* It was on its way there since the thread's time `begin`. */
+static result take_visit(struct hunt *hunt, uint64_t begin)
 {
 	bool equal;
 
@@ -493,13 +488,19 @@ static result take_visit(struct hunt *hunt)
 	if (hunt->over)
 		return OK;
 	/* What a visit costs must be known first. */
-	return hunt->visits > hunt->trial_at && hunt->step_ns > 0 ? go_in_place(hunt) : leave_place(hunt);
+	if (hunt->visits > hunt->trial_at && hunt->step_ns > 0)
+		return go_in_place(hunt);
+	TRY(leave_place(hunt));
+	hunt->passing_ns += run_meter_cpu() - begin;
+	hunt->passed++;
+	return OK;
 }
 
 /* From visit to visit. */
 static result search(struct hunt *hunt)
 {
 	while (!hunt->over) {
+		const uint64_t begin = run_meter_cpu();
 		enum machine_stop stop;
 
 		if (breakpoints_of(hunt)->count == 0)
@@ -510,7 +511,7 @@ static result search(struct hunt *hunt)
 			alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + LOOK_NS);
 		TRY(run_on(hunt, &stop));
 		if (stop == MACHINE_BREAKPOINT)
-			TRY(take_visit(hunt));
+			TRY(take_visit(hunt, begin));
 		else if (!hunt->over && is_lost(hunt))
 			finish(hunt, HUNT_LOST);
 	}
@@ -552,22 +553,18 @@ static void book(const struct hunt *hunt)
 		statistics->hunt_visits_max = hunt->visits;
 	if (hunt->end == HUNT_FOUND)
 		histogram_add(&statistics->hunt_visits_each, hunt->visits);
-	const char *differed = hunt->end == HUNT_FOUND ? NULL : hunt->differed;
-	char nearest[256] = "";
+	char near[320] = "";
 
 	if (hunt->end == HUNT_EXITED || hunt->end == HUNT_LOST)
-		register_nearest_tell(&hunt->nearest, hunt->stop->cpu.gpr, nearest, sizeof(nearest));
-
+		near_miss_tell(&hunt->near, &hunt->stop->cpu, near, sizeof(near));
 	log_debug("hunt in the segment of position %llu: end %d after %llu visits and %llu instructions in place, in "
-		  "%llu us, %llu of them in the guest, %llu without looking, not planted %u times; the leader ran "
-		  "%llu us, %llu us between visits%s%s%s%s",
+		  "%llu us, %llu of them in the guest, %llu without looking; the leader ran %llu us, %llu us between "
+		  "visits%s",
 		  (unsigned long long)hunt->replica->machine.position, hunt->end, (unsigned long long)hunt->visits,
 		  (unsigned long long)hunt->executed, (unsigned long long)run_meter_read(&hunt->meter) / 1000,
 		  (unsigned long long)hunt->guest_ns / 1000, (unsigned long long)hunt->blind_ns / 1000,
-		  hunt->unplanted, (unsigned long long)hunt->stop->run_ns / 1000,
-		  (unsigned long long)hunt->stop->recurs_ns / 1000,
-		  differed ? "; at a visit that was nearly it differed " : "", differed ? differed : "",
-		  nearest[0] ? "; the nearest visit had " : "", nearest);
+		  (unsigned long long)hunt->stop->run_ns / 1000,
+		  (unsigned long long)hunt->stop->recurs_ns / 1000, near);
 }
 
 result hunt_run(struct replica *replica, const struct stop_point *stop, enum hunt_end *end)
@@ -582,16 +579,18 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 		.trial_gap = TRIAL_VISITS,
 	};
 	uint64_t blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
-	result r = OK;
+	result r;
 
 	/* So its leader has seen, or it would not have looked for places; this replica may lead next. */
 	replica->preempt.programs |= wanted.recurs_ns > 0;
 	run_meter_start(&hunt.meter, 0);
-	if (blind > 0)
+	r = breakpoints_keep(breakpoints_of(&hunt));
+	if (!failed(r) && blind > 0)
 		r = run_blind(&hunt, blind);
 	if (!failed(r))
 		r = search(&hunt);
 	breakpoints_lift(breakpoints_of(&hunt));
+	breakpoints_release(breakpoints_of(&hunt));
 	alarm_clear(&replica->preempt.alarm);
 	learn(&hunt);
 	book(&hunt);

@@ -392,7 +392,8 @@ static result stop_anywhere(struct scout *scout, struct cpu_state *state, bool *
 	preempt->stop_in_place = !preempt_shows_the_way(preempt);
 	if (preempt->stop_in_place && in_place_ns(preempt, scout->way) > most)
 		return OK;
-	return scout_any(scout, state, found);
+	TRY(scout_any(scout, state, found));
+	return *found ? scout_settle(scout, state, found) : OK;
 }
 
 /* Finds a place and stops there. With `early` nothing waits for that yet: where a place will be good for long the guest

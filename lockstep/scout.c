@@ -27,6 +27,8 @@ enum { EXACT_PART = 16 };
 enum { KNOWN_PART = 4 };
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
 enum { PLACES_TRIED = 16 };
+/* So many instructions are executed to come behind one that sets all flags. */
+enum { SETTLE_INSTRUCTIONS = 64 };
 
 static void add_candidate(struct scout *scout, const struct breakpoint *place)
 {
@@ -39,14 +41,29 @@ static void add_candidate(struct scout *scout, const struct breakpoint *place)
 		scout->candidates[scout->count++] = (struct scout_candidate){ .place = *place };
 }
 
+/* To the first place behind `*linear` and before any branch at which all flags are known: see scout_settle. */
+static bool find_flags(const struct ram *ram, const struct cpu_state *state, uint64_t *linear)
+{
+	struct instruction instruction;
+
+	for (unsigned i = 0; i < SETTLE_INSTRUCTIONS; i++) {
+		if (!instruction_decode(ram, state, *linear, &instruction) || instruction.transfers)
+			return false;
+		*linear += instruction.length;
+		if (instruction.sets_flags)
+			return true;
+	}
+	return false;
+}
+
 static void add_place(struct scout *scout, const struct cpu_state *state, uint64_t linear)
 {
 	const struct ram *ram = &scout->replica->ram;
 	struct breakpoint place = { .linear = linear };
 	struct instruction instruction;
 
-	if (instruction_decode(ram, state, linear, &instruction) && instruction.may_stop &&
-	    page_walk(ram, state, linear, &place.physical))
+	if (find_flags(ram, state, &place.linear) && instruction_decode(ram, state, place.linear, &instruction) &&
+	    instruction.may_stop && page_walk(ram, state, place.linear, &place.physical))
 		add_candidate(scout, &place);
 }
 
@@ -313,6 +330,23 @@ result scout_any(struct scout *scout, struct cpu_state *state, bool *found)
 			return OK;
 	}
 	return OK;
+}
+
+result scout_settle(struct scout *scout, struct cpu_state *state, bool *found)
+{
+	struct replica *replica = scout->replica;
+	struct native_outcome outcome = { .end = NATIVE_LIMIT };
+	struct instruction instruction;
+	bool settled = false;
+
+	for (unsigned i = 0; i < SETTLE_INSTRUCTIONS && !settled && outcome.end == NATIVE_LIMIT; i++) {
+		settled = instruction_decode(&replica->ram, state, instruction_pointer(state), &instruction) &&
+			  instruction.sets_flags;
+		native_step_run(replica->preempt.native, state, NULL, 1, &outcome);
+	}
+	*found = instruction_decode(&replica->ram, state, instruction_pointer(state), &instruction) &&
+		 instruction.may_stop;
+	return machine_import(&replica->machine, state, false);
 }
 
 /* Goes on to the first visit of a place that was good. */

@@ -55,6 +55,14 @@ must_check result scout_any(struct scout *scout, struct cpu_state *state, bool *
 must_check result scout_rare(struct scout *scout, struct cpu_state *state, uint64_t settle,
 			     uint64_t *recurs_ns);
 
+/*
+ * From `state` on, where the guest stands, goes on in place to right behind the next instruction that sets all
+ * arithmetic flags, if one is near; `state` changes, and the guest stands there. `*found`: it may be stopped there.
+ * What BT and others leave undefined must not be in a stop: emulated processors may take it from where their translated
+ * code begins, which differs between a leader and its followers.
+ */
+must_check result scout_settle(struct scout *scout, struct cpu_state *state, bool *found);
+
 /* Up to which way, in ns from the segment's beginning, it will do to stop at a place that is visited so often. */
 uint64_t scout_way_most(const struct scout *scout, uint64_t recurs_ns);
 

@@ -54,12 +54,36 @@ static void restore(struct breakpoints *breakpoints)
 	}
 }
 
+static void disarm(struct breakpoints *breakpoints)
+{
+	if (!breakpoints->kept)
+		breakpoints->kind->disarm(breakpoints);
+}
+
 void breakpoints_lift(struct breakpoints *breakpoints)
 {
 	if (breakpoints->count == 0)
 		return;
 	restore(breakpoints);
-	breakpoints->kind->disarm(breakpoints);
+	disarm(breakpoints);
+}
+
+result breakpoints_keep(struct breakpoints *breakpoints)
+{
+	bool armed;
+
+	if (breakpoints->kind->length == 0)
+		return OK;
+	breakpoints->kept = true;
+	/* If that cannot be now, the next ones to be planted see to it. */
+	return breakpoints->kind->arm(breakpoints, &armed);
+}
+
+void breakpoints_release(struct breakpoints *breakpoints)
+{
+	breakpoints->kept = false;
+	if (breakpoints->count == 0)
+		disarm(breakpoints);
 }
 
 /* Where a breakpoint's bytes are: all in one page, or, given `state`, wherever linear addresses lead. */
@@ -270,6 +294,6 @@ result breakpoints_step(struct breakpoints *breakpoints, const struct cpu_state 
 			r = fail(STATUS_FAILED, "an event for the guest is on its way where it stands at a breakpoint");
 	}
 	if (failed(r) || count == 0)
-		breakpoints->kind->disarm(breakpoints);
+		disarm(breakpoints);
 	return r;
 }

@@ -54,6 +54,7 @@ struct breakpoints {
 	unsigned count;
 	/* At the last hit: general registers, RIP, RFLAGS, and what address translation needs. The rest is not read. */
 	struct cpu_state here;
+	bool kept;         /* see breakpoints_keep */
 	bool lifted;       /* some were taken out since the vCPU last came out of KVM with an exit */
 	bool paging_known; /* for `here`, since they were planted: where nothing changes it */
 	bool rip_behind;   /* this host's KVM comes out of an OUT with RIP behind it */
@@ -95,6 +96,15 @@ must_check result breakpoints_plant(struct breakpoints *breakpoints, const struc
 
 /* Takes out what is planted: memory is as if it had never been there. */
 void breakpoints_lift(struct breakpoints *breakpoints);
+
+/*
+ * For who plants and lifts them many times and must not run on between: until breakpoints_release what makes the
+ * machine stop at breakpoints is left on when they are lifted, so that nothing stands against planting others, wherever
+ * a signal has stopped the machine. To be called where breakpoints_plant may be. With BREAKPOINT_DEBUG there is nothing
+ * to keep. Errors: KVM's.
+ */
+must_check result breakpoints_keep(struct breakpoints *breakpoints);
+void breakpoints_release(struct breakpoints *breakpoints);
 
 /*
  * Executes the instruction that the machine stands on, whose exported state is `state`, whether or not a breakpoint is

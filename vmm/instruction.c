@@ -324,6 +324,42 @@ static bool may_stop(const struct decoding *d, const struct instruction *instruc
 	       ram_contains(d->ram, physical, PLANTED_MAX) && !may_be_in_shadow(d, instruction->linear);
 }
 
+static bool transfers(const struct decoding *d)
+{
+	switch (d->decoded.meta.category) {
+	case ZYDIS_CATEGORY_COND_BR:
+	case ZYDIS_CATEGORY_UNCOND_BR:
+	case ZYDIS_CATEGORY_CALL:
+	case ZYDIS_CATEGORY_RET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* APM vol. 3, appendix F: the others leave some of them as they were, or undefined. That the logical ones leave AF
+ * undefined is of no account: it does not depend on what was before. */
+static bool sets_flags(const struct decoding *d)
+{
+	switch (d->decoded.mnemonic) {
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_ADC:
+	case ZYDIS_MNEMONIC_SUB:
+	case ZYDIS_MNEMONIC_SBB:
+	case ZYDIS_MNEMONIC_CMP:
+	case ZYDIS_MNEMONIC_NEG:
+	case ZYDIS_MNEMONIC_INC:
+	case ZYDIS_MNEMONIC_DEC:
+	case ZYDIS_MNEMONIC_AND:
+	case ZYDIS_MNEMONIC_OR:
+	case ZYDIS_MNEMONIC_XOR:
+	case ZYDIS_MNEMONIC_TEST:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* --- decoding --- */
 
 static bool decoder_init(ZydisDecoder *decoder, unsigned width)
@@ -357,6 +393,8 @@ static bool decode(struct decoding *d, uint64_t linear, struct instruction *inst
 	instruction->repeated_string = (d->decoded.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
 								 ZYDIS_ATTRIB_HAS_REPNE)) != 0;
 	instruction->opens_shadow = opens_shadow(d);
+	instruction->transfers = transfers(d);
+	instruction->sets_flags = sets_flags(d);
 	return true;
 }
 

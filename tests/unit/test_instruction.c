@@ -23,6 +23,7 @@ enum {
 	REP = 2,
 	SHADOW = 4,
 	STOP = 8,
+	FLAGS = 16,
 	PAGE_DIRECTORY = 2, /* pages behind the first table; see boot_paging.c */
 	PT = 0x700000,
 };
@@ -65,7 +66,12 @@ static const struct kind {
 	uint64_t to; /* from CODE on; 0: behind it */
 	uint64_t to_address;
 } kinds[] = {
-	{ "add %rbx, %rax", "\x48\x01\xD8", 3, 0, 0, STOP, true, 0, 0 },
+	{ "add %rbx, %rax", "\x48\x01\xD8", 3, 0, 0, STOP | FLAGS, true, 0, 0 },
+	{ "test %r15d, %r15d", "\x45\x85\xFF", 3, 0, 0, STOP | FLAGS, true, 0, 0 },
+	{ "cmpl $8, (%rbx)", "\x83\x3B\x08", 3, 0, 0, STOP | FLAGS, true, 0, 0 },
+	{ "bt $19, (%rbx)", "\x0F\xBA\x23\x13", 4, 0, 0, STOP, true, 0, 0 },
+	{ "shl %cl, %rax", "\x48\xD3\xE0", 3, 0, 0, STOP, true, 0, 0 },
+	{ "inc %rax", "\x48\xFF\xC0", 3, 0, 0, STOP | FLAGS, true, 0, 0 },
 	{ "nop", "\x90", 1, 0, 0, 0, true, 0, 0 }, /* one byte */
 	{ "pause", "\xF3\x90", 2, 0, 0, STOP, true, 0, 0 },
 	{ "out %al, $0x80", "\xE6\x80", 2, 0, 0, STOP, true, 0, 0 },
@@ -166,7 +172,8 @@ START_TEST(classes)
 	state.segment[SEG_GS].base = DATA;
 	ck_assert_msg(instruction_decode(&ram, &state, CODE, &instruction), "%s is none", kind->name);
 	unsigned is = (instruction.call ? CALL : 0u) | (instruction.repeated_string ? REP : 0u) |
-		      (instruction.opens_shadow ? SHADOW : 0u) | (instruction.may_stop ? STOP : 0u);
+		      (instruction.opens_shadow ? SHADOW : 0u) | (instruction.may_stop ? STOP : 0u) |
+		      (instruction.sets_flags ? FLAGS : 0u);
 
 	ck_assert_msg(instruction.length == kind->length, "%s has %u bytes", kind->name, instruction.length);
 	ck_assert_msg(is == kind->expected, "%s is %#x, not %#x", kind->name, is, kind->expected);

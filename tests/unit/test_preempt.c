@@ -8,12 +8,14 @@
 #include "base/futex.h"
 #include "lockstep/hunt.h"
 #include "lockstep/preempt.h"
+#include "vmm/instruction.h"
 
 /* Loops of some milliseconds, one after the other; what is behind each of them is visited as seldom. */
 GUEST_CODE(worker, "1: mov $4000000, %ecx\n"
 		   "2: add %rcx, %rbx\n"
 		   "dec %ecx\n"
 		   "jnz 2b\n"
+		   "bt $3, %ebx\n"
 		   "mov %rbx, 0x400000\n"
 		   "inc %ebp\n"
 		   "mov %ebp, 0x500000\n"
@@ -31,6 +33,9 @@ GUEST_CODE(ending, "mov $40, %ebp\n"
 		   "3: jmp 3b");
 /* A loop that is not left: no place in it is good, and each moment of it is found in place. */
 GUEST_CODE(spinner, "1: add $1, %rbx\n"
+		    "bt $3, %ebx\n"
+		    "lea 1(%rbp), %rbp\n"
+		    "mov %rbp, %rdx\n"
 		    "jmp 1b");
 
 /* The same in a kernel that could take an interrupt. */
@@ -212,6 +217,19 @@ static void must_have_code(const struct replica *replica, const uint8_t *code, c
 	ck_assert_mem_eq(replica->ram.memory + GUEST_MACHINE_CODE, code, (size_t)(code_end - code));
 }
 
+/* The stop is right behind an instruction that sets all flags: others may leave some that differ in emulated
+ * processors. */
+static void must_have_known_flags(const struct replica *replica, const struct stop_point *stop)
+{
+	struct instruction before = { .length = 0 };
+
+	for (uint64_t at = GUEST_MACHINE_CODE; at < stop->cpu.rip; at += before.length)
+		ck_assert(instruction_decode(&replica->ram, &stop->cpu, at, &before));
+	ck_assert_uint_eq(before.linear + before.length, stop->cpu.rip);
+	ck_assert_msg(before.sets_flags, "the stop is behind the instruction at %#llx",
+		      (unsigned long long)before.linear);
+}
+
 /* Again and again, with a vote at every other stop: all of it is equal. */
 START_TEST(found)
 {
@@ -225,6 +243,7 @@ START_TEST(found)
 		/* On a busy host no place may look good. */
 		if (dense_loop)
 			ck_assert_uint_eq(stop.recurs_ns, 0);
+		must_have_known_flags(leader, &stop);
 		ck_assert_int_eq(hunt(follower, &stop), HUNT_FOUND);
 		answer(leader);
 		answer(follower);
