@@ -50,6 +50,7 @@ static int mmio(uint64_t count)
 	if (fd < 0)
 		return complain("/dev/mem");
 	words = mmap(NULL, MMIO_SIZE, PROT_READ, MAP_SHARED, fd, MMIO_ADDRESS);
+	(void)close(fd);
 	if (words == MAP_FAILED)
 		return complain("/dev/mem at 0xFE000000");
 	for (uint64_t i = 0; i < count; i++)
