@@ -19,16 +19,17 @@ LAB_DILATION = 10
 COLOURS = {"QEMU": "#555555", "1": "#1b6ca8", "3": "#c8553d"}
 
 
-def add_arguments(parser, out, rounds):
+def parse(name, parser, rounds, scale):
+    """The options, all of which both have, with the usual number of rounds and per cent of the work."""
     parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help="of all kinds (%(default)s)")
     parser.add_argument("--kinds", default="QEMU,1,3", metavar="LIST",
                         help="QEMU and numbers of replicas (%(default)s)")
     parser.add_argument("--vote-interval", metavar="TIME", help="tercet's option (10ms; 500ms in the lab)")
-    parser.add_argument("--out", default=out, metavar="FOLDER", help="(%(default)s)")
-    parser.add_argument("--prepare", action="store_true", help="only make what is needed")
-
-
-def parse(parser):
+    parser.add_argument("--scale", type=int, default=scale, metavar="PERCENT",
+                        help="of the work of each job (%(default)s)")
+    parser.add_argument("--out", default=f"build/bench/{name}", metavar="FOLDER", help="(%(default)s)")
+    parser.add_argument("--prepare", action="store_true",
+                        help="only make what is needed: the program, the initrd and a disk")
     arguments = parser.parse_args()
     arguments.kinds = arguments.kinds.split(",")
     if not set(arguments.kinds) <= {"QEMU", "1", "2", "3", "5"} or arguments.rounds < 1 or arguments.scale < 1:
@@ -37,10 +38,6 @@ def parse(parser):
     arguments.dilation = LAB_DILATION if arguments.lab else 1
     arguments.vote_interval = arguments.vote_interval or ("500ms" if arguments.lab else "10ms")
     return arguments
-
-
-def make_guest():
-    subprocess.run(["make", "-s", "all", "initramfs-devices"], check=True)
 
 
 def command_of(kind, arguments, append, memory, disks):
@@ -93,6 +90,25 @@ def measure(arguments, once):
             print(f"round {turn + 1} of {arguments.rounds}: {kind}, {time.monotonic() - begin:.0f} s",
                   file=sys.stderr, flush=True)
     return samples
+
+
+def bench(name, arguments, image, make, once, report):
+    """Makes what is needed, or measures and reports: make(image) makes the disk, once(kind, arguments, image) is a run,
+    report(arguments, facts, samples) the end. Gives the exit status."""
+    os.chdir(lib.ROOT)
+    os.makedirs(arguments.out, exist_ok=True)
+    try:
+        if arguments.prepare or not os.path.exists(image):
+            make(image)
+        if arguments.prepare:
+            subprocess.run(["make", "-s", "all", "initramfs-devices"], check=True)
+            return 0
+        facts = lib.machine_facts()
+        report(arguments, facts, measure(arguments, lambda kind: once(kind, arguments, image)))
+    except (lib.BenchError, OSError, subprocess.SubprocessError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def write_csv(path, facts, samples, names):

@@ -116,23 +116,24 @@ def detection(size):
     usual = size.scale(20)
     step = usual * 2000 // 9
     for milliseconds in (500,) if size.lab else (10, 100):
-        yield detecting(size, f"exits all the time, a vote each {milliseconds} ms", "exits", usual,
+        yield detecting(size, f"exits all the time, a vote each {milliseconds} ms", "exits", f"scale={usual}",
                         [i * step for i in range(1, 2 if size.lab else 7)], milliseconds)
     # What it prints at first are some 150 exits; then each stop is a position.
     for milliseconds in (500,) if size.lab else (50, 250):
         preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ("--preempt-grace", "1ms")
-        yield detecting(size, f"never exits, `--max-segment {milliseconds}ms`", "tight", size.scale(1000),
+        yield detecting(size, f"never exits, `--max-segment {milliseconds}ms`", "tight",
+                        f"scale={size.scale(1000)} step=0",
                         [160 + i * 6 for i in range(1 if size.lab else 6)], milliseconds,
                         ("--max-segment", f"{milliseconds}ms", *preempted))
 
 
-def detecting(size, group, payload, scale, positions, milliseconds, extra=()):
+def detecting(size, group, payload, arguments, positions, milliseconds, extra=()):
     faults = []
     for number, position in enumerate(positions, 1):
         faults += ["--inject", f"{number % 3}:{FLIP}@{position}"]
-    return Cell("detection", group, "3", payload=payload, arguments=f"scale={scale}" + (" step=0" if extra else ""),
-                replicas=3, x=milliseconds, options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0",
-                                                     *size.votes()[2:], *extra, *faults))
+    return Cell("detection", group, "3", payload=payload, arguments=arguments, replicas=3, x=milliseconds,
+                options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *size.votes()[2:], *extra,
+                         *faults))
 
 
 def scale(size):
