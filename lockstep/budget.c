@@ -6,6 +6,7 @@
 #define CREDIT_TIME_NS NS_PER_S
 /* Nothing is dearer. */
 #define PRICE_MOST 1000000u
+enum { ALL = 1000, FOR_WAY_TIMES = 2, FOR_WAY_MOST = 8 };
 
 void budget_begin(struct budget *budget, uint64_t now)
 {
@@ -27,6 +28,11 @@ bool budget_affords(struct budget *budget, uint64_t cost, uint32_t share, uint64
 	return budget->credit > 0;
 }
 
+uint64_t budget_owes(const struct budget *budget)
+{
+	return budget->credit < 0 ? (uint64_t)-budget->credit : 0;
+}
+
 uint32_t budget_price(uint32_t price, uint64_t cost, uint64_t way)
 {
 	uint64_t last = way >= 1000 ? cost / (way / 1000) : cost;
@@ -39,4 +45,15 @@ uint32_t budget_price(uint32_t price, uint64_t cost, uint64_t way)
 bool budget_covers(uint32_t share, uint32_t price)
 {
 	return price != 0 && (uint64_t)price * 1000 <= (uint64_t)share * (1000 + (uint64_t)price);
+}
+
+uint64_t budget_for_way(uint32_t share, uint64_t way_ns)
+{
+	const uint64_t most = FOR_WAY_MOST * way_ns;
+	uint64_t ns;
+
+	if (share >= ALL)
+		return most;
+	ns = FOR_WAY_TIMES * way_ns / (ALL - share) * share;
+	return ns < most ? ns : most;
 }

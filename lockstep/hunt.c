@@ -5,78 +5,30 @@
 
 #include "base/futex.h"
 #include "base/log.h"
-#include "lockstep/aim.h"
 #include "lockstep/attend.h"
-#include "lockstep/near_miss.h"
+#include "lockstep/hunt_state.h"
 #include "lockstep/replica_state.h"
-#include "lockstep/run_meter.h"
 #include "vmm/instruction.h"
 #include "vmm/machine_stop.h"
 
-/* Visits, and more so what is executed in place, are dear, so where visits are dense the guest is brought nearer by
- * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of the
- * leader's way. Samples that are nearer to each other say little, */
-enum { LOOKS_PART = 8 };
-#define SAMPLE_APART_NS (150 * NS_PER_US)
-/* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains must be so many
- * times as long as that takes; the rest is executed in place. */
-#define SAMPLE_NS (5 * NS_PER_MS)
-enum { LATE_TIMES = 2 };
 /* Whether it is cheaper to execute instructions in place than to stop the vCPU at each visit is tried for as long as so
  * many visits take, in parts of so many instructions, and if it is, in parts that are four times as long; */
 enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 20, STRETCH_PARTS = 8 };
 /* after so many visits, and if it was not, after twice as many. */
 enum { TRIAL_VISITS_MOST = 1024 };
-/* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
- * long as half of the way is ahead; for that each of these instructions counts so many ns. */
-enum { LEAD_TIMES = 4, INSTRUCTION_NS = 10 };
-/* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the rest
- * takes no more than so many times what it takes there, and a part of a watchdog's time, it is executed in place. */
-enum { NEAR_TIMES = 8, NEAR_WATCHDOG_PART = 4, PS_PER_NS = 1000 };
+/* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the budget
+ * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. To see there how fast
+ * registers move is worth it where the budget has so many times as much. */
+enum { NEAR_WATCHDOG_PART = 4, NEAR_SAMPLES_TIMES = 4, PS_PER_NS = 1000 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
 #define CODE_LOOK_NS (50 * NS_PER_US)
 
-struct hunt {
-	struct replica *replica;
-	const struct stop_point *stop;
-	struct run_meter meter; /* of all the time since the segment began */
-	uint64_t guest_ns;      /* of it, inside the guest, at least */
-	uint64_t step_ns;       /* what it takes to get past the place, at least; to come out at it takes as long */
-	uint64_t passing_ns;    /* what it took to go from visit to visit, */
-	uint64_t passed;        /* so many times */
-	uint64_t blind_ns;      /* what it ran without looking */
-	uint64_t visits;
-	uint64_t trial_at;  /* visits */
-	uint64_t trial_gap; /* likewise */
-	uint64_t executed;  /* instructions in place */
-	uint64_t looped;    /* of them, in loops that are one piece of code */
-	uint64_t ps_each;   /* what one took of late, in picoseconds */
-	struct aim aim;     /* registers on the way in place, by instructions */
-	bool in_place;      /* that was cheaper somewhere */
-	bool aside;         /* in place it cannot go on: the vCPU must, and nobody knows where that leads */
-	bool at_once;       /* in place it stands where it was not compared yet */
-	uint64_t lead_at;   /* instructions in place, behind which registers are asked for the way, if ever */
-	struct near_miss near;
-	bool over;
-	enum hunt_end end;
-};
-
-static void finish(struct hunt *hunt, enum hunt_end end)
+void hunt_finish(struct hunt *hunt, enum hunt_end end)
 {
 	hunt->end = end;
 	hunt->over = true;
-}
-
-static struct breakpoints *breakpoints_of(const struct hunt *hunt)
-{
-	return &hunt->replica->preempt.breakpoints;
-}
-
-static struct pace *pace_of(const struct hunt *hunt)
-{
-	return &hunt->replica->preempt.pace;
 }
 
 /* The guest was taken out: by the alarm, or because the supervisor has something to say. */
@@ -88,15 +40,15 @@ static result obey(struct hunt *hunt)
 	if (!attend_called(replica))
 		return OK;
 	/* What it may be told to do needs memory as it is. */
-	breakpoints_lift(breakpoints_of(hunt));
+	breakpoints_lift(hunt_breakpoints(hunt));
 	TRY(attend(replica));
 	if (replica->leave || replica->rejoined)
-		finish(hunt, HUNT_LEFT);
+		hunt_finish(hunt, HUNT_LEFT);
 	return OK;
 }
 
 /* The guest runs for `span` ns without breakpoints. */
-static result run_blind(struct hunt *hunt, uint64_t span)
+result hunt_run_blind(struct hunt *hunt, uint64_t span)
 {
 	struct run_meter meter;
 	uint64_t ran = 0;
@@ -108,7 +60,7 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 		alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + (span - ran));
 		TRY(machine_run(&hunt->replica->machine, &stop));
 		if (stop == MACHINE_EXITED)
-			finish(hunt, HUNT_EXITED);
+			hunt_finish(hunt, HUNT_EXITED);
 		else
 			TRY(obey(hunt));
 		ran = run_meter_read(&meter);
@@ -116,7 +68,7 @@ static result run_blind(struct hunt *hunt, uint64_t span)
 	hunt->guest_ns += ran;
 	hunt->blind_ns += ran;
 	if (ran > span)
-		pace_late(pace_of(hunt), ran - span);
+		pace_late(hunt_pace(hunt), ran - span);
 	alarm_clear(&hunt->replica->preempt.alarm);
 	return OK;
 }
@@ -133,7 +85,7 @@ static bool code_is_there(const struct hunt *hunt)
 	       memcmp(bytes, stop->code, sizeof(bytes)) == 0;
 }
 
-static result plant(struct hunt *hunt)
+result hunt_plant(struct hunt *hunt)
 {
 	const struct breakpoint place = {
 		.linear = instruction_pointer(&hunt->stop->cpu),
@@ -143,9 +95,9 @@ static result plant(struct hunt *hunt)
 
 	while (!hunt->over && !planted) {
 		if (code_is_there(hunt))
-			TRY(breakpoints_plant(breakpoints_of(hunt), &place, 1, &planted));
+			TRY(breakpoints_plant(hunt_breakpoints(hunt), &place, 1, &planted));
 		if (!planted)
-			TRY(run_blind(hunt, CODE_LOOK_NS));
+			TRY(hunt_run_blind(hunt, CODE_LOOK_NS));
 	}
 	return OK;
 }
@@ -162,7 +114,7 @@ static bool registers_equal(struct hunt *hunt, const struct cpu_state *state)
 /* Whether the machine, which stands at the breakpoint, is where the leader was: then that is booked. */
 static result compare(struct hunt *hunt, bool *equal)
 {
-	const struct cpu_state *here = &breakpoints_of(hunt)->here;
+	const struct cpu_state *here = &hunt_breakpoints(hunt)->here;
 	const struct cpu_state *wanted = &hunt->stop->cpu;
 	struct replica *replica = hunt->replica;
 	struct cpu_state state;
@@ -177,7 +129,7 @@ static result compare(struct hunt *hunt, bool *equal)
 	TRY(machine_export(&replica->machine, &state));
 	if (!registers_equal(hunt, &state))
 		return OK;
-	breakpoints_lift(breakpoints_of(hunt));
+	breakpoints_lift(hunt_breakpoints(hunt));
 	TRY(ballot_box_memory(&replica->box, &ram));
 	*equal = memcmp(&ram, &hunt->stop->ram, sizeof(ram)) == 0;
 	if (*equal)
@@ -197,21 +149,21 @@ static bool is_lost(const struct hunt *hunt)
 /* Past the place at hand. */
 static result leave_place(struct hunt *hunt)
 {
-	const struct cpu_state here = breakpoints_of(hunt)->here;
+	const struct cpu_state here = hunt_breakpoints(hunt)->here;
 	uint64_t begin = run_meter_cpu(), spent;
 	enum machine_stop stop;
 
-	TRY(breakpoints_step(breakpoints_of(hunt), &here, &stop));
+	TRY(breakpoints_step(hunt_breakpoints(hunt), &here, &stop));
 	spent = run_meter_cpu() - begin;
 	if (hunt->step_ns == 0 || spent < hunt->step_ns)
 		hunt->step_ns = spent;
 	if (stop == MACHINE_EXITED)
-		finish(hunt, HUNT_EXITED);
+		hunt_finish(hunt, HUNT_EXITED);
 	return stop == MACHINE_INTERRUPTED ? obey(hunt) : OK;
 }
 
 /* Runs to the next breakpoint, exit or signal. */
-static result run_on(struct hunt *hunt, enum machine_stop *stop)
+result hunt_run_on(struct hunt *hunt, enum machine_stop *stop)
 {
 	uint64_t begin = run_meter_cpu(), spent;
 
@@ -219,87 +171,8 @@ static result run_on(struct hunt *hunt, enum machine_stop *stop)
 	spent = run_meter_cpu() - begin;
 	hunt->guest_ns += spent > hunt->step_ns ? spent - hunt->step_ns : 0;
 	if (*stop == MACHINE_EXITED)
-		finish(hunt, HUNT_EXITED);
+		hunt_finish(hunt, HUNT_EXITED);
 	return *stop == MACHINE_INTERRUPTED ? obey(hunt) : OK;
-}
-
-/* --- nearer, by registers --- */
-
-/* Goes on to the next visit of the place, if it is near: there registers mean the same each time. */
-static result sample(struct hunt *hunt, bool *taken)
-{
-	const uint64_t patience =
-		SAMPLE_NS > 2 * hunt->stop->recurs_ns ? SAMPLE_NS : 2 * hunt->stop->recurs_ns;
-	struct breakpoints *breakpoints = breakpoints_of(hunt);
-	enum machine_stop stop = MACHINE_INTERRUPTED;
-	struct run_meter meter;
-
-	*taken = false;
-	if (!hunt->over)
-		TRY(plant(hunt));
-	run_meter_start(&meter, 0);
-	while (!hunt->over && breakpoints->count > 0 && stop == MACHINE_INTERRUPTED &&
-	       run_meter_read(&meter) < patience) {
-		alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + patience);
-		TRY(run_on(hunt, &stop));
-	}
-	/* Where it has the stop's registers it stays. */
-	*taken = stop == MACHINE_BREAKPOINT &&
-		 memcmp(breakpoints->here.gpr, hunt->stop->cpu.gpr, sizeof(hunt->stop->cpu.gpr)) != 0;
-	breakpoints_lift(breakpoints);
-	alarm_clear(&hunt->replica->preempt.alarm);
-	return OK;
-}
-
-/* How far the guest may run without looking; 0: no further. */
-static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
-{
-	uint64_t remaining, span;
-
-	if (aim->count < AIM_SAMPLES)
-		return hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
-	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining) ||
-	    remaining < LATE_TIMES * pace_lateness(pace_of(hunt)))
-		return 0;
-	span = remaining / pace_part(pace_of(hunt));
-	return span > SAMPLE_APART_NS ? span : 0;
-}
-
-/* Whether there is room for samples before the stop. */
-static bool may_look(const struct hunt *hunt)
-{
-	const uint64_t way = hunt->stop->run_ns;
-
-	return hunt->guest_ns + hunt->executed * INSTRUCTION_NS + way / LOOKS_PART +
-		       AIM_SAMPLES * pace_lateness(pace_of(hunt)) <=
-	       way / 2;
-}
-
-/*
- * From a visit on a long way in a loop, as near as registers lead, which is a part of what remains at a time. Time is
- * what was asked for: what the guest ran longer makes it look faster than it is, and so goes a shorter way.
- */
-static result come_near(struct hunt *hunt)
-{
-	struct aim aim = { .count = 0 };
-	uint64_t asked = 0;
-	uint64_t span = may_run(hunt, &aim);
-	bool taken = span >= SAMPLE_APART_NS && may_look(hunt);
-
-	while (taken && span > 0) {
-		TRY(sample(hunt, &taken));
-		if (!taken)
-			break;
-		aim_add(&aim, asked, breakpoints_of(hunt)->here.gpr);
-		span = may_run(hunt, &aim);
-		asked += span;
-		TRY(run_blind(hunt, span));
-	}
-	/* Registers that do not lead now may do so later. */
-	hunt->lead_at = aim.count == AIM_SAMPLES && aim_steady(&aim) == 0 && may_look(hunt) ?
-				LEAD_TIMES * hunt->executed :
-				UINT64_MAX;
-	return OK;
 }
 
 /* --- in place --- */
@@ -310,7 +183,7 @@ static result step_aside(struct hunt *hunt, struct cpu_state *state)
 	enum machine_stop stop;
 
 	TRY(machine_import(&hunt->replica->machine, state, false));
-	result r = breakpoints_step(breakpoints_of(hunt), state, &stop);
+	result r = breakpoints_step(hunt_breakpoints(hunt), state, &stop);
 
 	/* System calls, returns from interrupts, pages that are not there yet. */
 	if (failed(r) && r.failure->status == STATUS_GUEST) {
@@ -319,7 +192,7 @@ static result step_aside(struct hunt *hunt, struct cpu_state *state)
 	}
 	TRY(r);
 	if (stop == MACHINE_EXITED)
-		finish(hunt, HUNT_EXITED);
+		hunt_finish(hunt, HUNT_EXITED);
 	else if (stop == MACHINE_INTERRUPTED)
 		TRY(obey(hunt));
 	return hunt->over ? OK : machine_export(&hunt->replica->machine, state);
@@ -341,7 +214,7 @@ static result compare_in_place(struct hunt *hunt, const struct cpu_state *state)
 	}
 	TRY(machine_import(&replica->machine, state, false));
 	machine_stop_book(&replica->machine, state);
-	finish(hunt, HUNT_FOUND);
+	hunt_finish(hunt, HUNT_FOUND);
 	return OK;
 }
 
@@ -406,6 +279,13 @@ static void plan_trial(struct hunt *hunt, bool cheaper)
 	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
 }
 
+/* To look at all of a way, on the vCPU or in place, is exact; to be led by registers is cheap, but a late alarm may pass
+ * the stop. So they lead where the budget has no more than this for it. */
+static uint64_t may_cost(const struct hunt *hunt, uint64_t way_ns)
+{
+	return budget_for_way(hunt->replica->config.preempt_budget, way_ns);
+}
+
 /* Whether it stays in place although registers may lead: it is in a loop that is fast there, and they do not say that
  * it is still too far. To look at them on the vCPU takes alarms, which come late. */
 static bool is_near(const struct hunt *hunt)
@@ -416,14 +296,23 @@ static bool is_near(const struct hunt *hunt)
 	if (2 * hunt->looped < hunt->executed)
 		return false;
 	if (hunt->aim.count < AIM_SAMPLES)
-		return true;
+		return may_cost(hunt, way) > NEAR_SAMPLES_TIMES * AIM_SAMPLES * TRIAL_VISITS * visit_ns_of(hunt);
 	if (!aim_remaining(&hunt->aim, hunt->stop->cpu.gpr, &instructions) ||
 	    instructions > most * PS_PER_NS / (hunt->ps_each + 1))
 		return false;
 	double part = (double)instructions / (double)(hunt->executed + instructions);
 	uint64_t ns = instructions * hunt->ps_each / PS_PER_NS;
 
-	return (double)ns <= NEAR_TIMES * part * (double)way;
+	return ns <= may_cost(hunt, (uint64_t)(part * (double)way));
+}
+
+/* Whether all visits on the rest of the way cost more than the budget has for it. */
+static bool walk_is_dear(const struct hunt *hunt)
+{
+	const uint64_t way = hunt->stop->run_ns, rest = way > hunt->guest_ns ? way - hunt->guest_ns : 0;
+
+	return hunt->stop->recurs_ns > 0 &&
+	       rest / hunt->stop->recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest);
 }
 
 /* Whether it is not yet time to ask registers for the way. */
@@ -441,7 +330,7 @@ static result go_in_place(struct hunt *hunt)
 	struct cpu_state state;
 	bool cheaper = true;
 
-	breakpoints_lift(breakpoints_of(hunt));
+	breakpoints_lift(hunt_breakpoints(hunt));
 	TRY(machine_export(&replica->machine, &state));
 	hunt->at_once = hunt->aside = false;
 	hunt->aim.count = 0;
@@ -456,13 +345,13 @@ static result go_in_place(struct hunt *hunt)
 	}
 	TRY(machine_import(&replica->machine, &state, false));
 	if (is_lost(hunt))
-		finish(hunt, HUNT_LOST);
+		hunt_finish(hunt, HUNT_LOST);
 	else
 		TRY(obey(hunt));
 	plan_trial(hunt, cheaper);
-	if (hunt->over || hunt->aside || !cheaper || stays_in_place(hunt))
+	if (hunt->over || hunt->aside || (cheaper ? stays_in_place(hunt) : !walk_is_dear(hunt)))
 		return OK;
-	return come_near(hunt);
+	return hunt_come_near(hunt);
 }
 
 /* --- visits --- */
@@ -475,9 +364,9 @@ static result take_visit(struct hunt *hunt, uint64_t begin)
 	hunt->visits++;
 	TRY(compare(hunt, &equal));
 	if (equal)
-		finish(hunt, HUNT_FOUND);
+		hunt_finish(hunt, HUNT_FOUND);
 	else if (is_lost(hunt))
-		finish(hunt, HUNT_LOST);
+		hunt_finish(hunt, HUNT_LOST);
 	if (hunt->over)
 		return OK;
 	/* What a visit costs must be known first. */
@@ -496,17 +385,17 @@ static result search(struct hunt *hunt)
 		const uint64_t begin = run_meter_cpu();
 		enum machine_stop stop;
 
-		if (breakpoints_of(hunt)->count == 0)
-			TRY(plant(hunt));
+		if (hunt_breakpoints(hunt)->count == 0)
+			TRY(hunt_plant(hunt));
 		if (hunt->over)
 			break;
 		if (!alarm_pending(&hunt->replica->preempt.alarm, clock_monotonic_ns()))
 			alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + LOOK_NS);
-		TRY(run_on(hunt, &stop));
+		TRY(hunt_run_on(hunt, &stop));
 		if (stop == MACHINE_BREAKPOINT)
 			TRY(take_visit(hunt, begin));
 		else if (!hunt->over && is_lost(hunt))
-			finish(hunt, HUNT_LOST);
+			hunt_finish(hunt, HUNT_LOST);
 	}
 	return OK;
 }
@@ -526,11 +415,11 @@ static void learn(const struct hunt *hunt)
 	const uint64_t way = hunt->stop->run_ns;
 
 	if (hunt->end == HUNT_EXITED || hunt->end == HUNT_LOST)
-		pace_passed(pace_of(hunt));
+		pace_passed(hunt_pace(hunt));
 	/* How long the guest would have needed for what was executed in place is not known. */
 	if (hunt->end != HUNT_FOUND || hunt->in_place || way == 0)
 		return;
-	pace_found(pace_of(hunt), hunt->guest_ns, way);
+	pace_found(hunt_pace(hunt), hunt->guest_ns, way);
 	histogram_add(&statistics->hunt_ratio, hunt->guest_ns * 1000 / way);
 }
 
@@ -577,13 +466,13 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 	/* So its leader has seen, or it would not have looked for places; this replica may lead next. */
 	replica->preempt.programs |= wanted.recurs_ns > 0;
 	run_meter_start(&hunt.meter, 0);
-	r = breakpoints_keep(breakpoints_of(&hunt));
+	r = breakpoints_keep(hunt_breakpoints(&hunt));
 	if (!failed(r) && blind > 0)
-		r = run_blind(&hunt, blind);
+		r = hunt_run_blind(&hunt, blind);
 	if (!failed(r))
 		r = search(&hunt);
-	breakpoints_lift(breakpoints_of(&hunt));
-	breakpoints_release(breakpoints_of(&hunt));
+	breakpoints_lift(hunt_breakpoints(&hunt));
+	breakpoints_release(hunt_breakpoints(&hunt));
 	alarm_clear(&replica->preempt.alarm);
 	learn(&hunt);
 	book(&hunt);

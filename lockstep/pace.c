@@ -8,7 +8,7 @@ enum { SAFETY = 2 };
 #define BLIND_MIN_NS (2 * NS_PER_MS)
 /* A leader's way that is shorter is measured too badly to learn from. */
 #define LEARN_MIN_NS NS_PER_MS
-enum { PART_LEAST = 2, PART_MOST = 32, RATIO = 1000 };
+enum { PART_LEAST = 4, PART_MOST = 32, RATIO = 1000 };
 /* Of what alarms were late one part in so many is forgotten at each that is less late. */
 enum { LATE_DECAY = 64 };
 

@@ -41,14 +41,17 @@
  * than one. A way that is longer has no end but an exit. */
 enum { LATE_WATCHDOG_PART = 2 };
 /* Where something is due it is looked so often in a grace period whether a kernel that boots spins: no tick that it
- * waits for should come so late that it meets the next one. */
-enum { SPIN_LOOKS_GRACE = 2 * SPIN_LOOKS };
+ * waits for should come so late that it meets the next one. But looks that are nearer to each other say little. */
+enum { SPIN_LOOKS_GRACE = SPIN_LOOKS + SPIN_LOOKS / 2 };
+#define SPIN_APART_NS (250 * NS_PER_US)
 /* A guest that may be stopped later goes on if there is so much more of the way for that. */
 enum { LATER_TIMES = 2 };
 /* An interrupt that is due for longer counts as late. */
 #define LATE_NS (10 * NS_PER_MS)
 /* What an overshoot counts in the budget: the repair, and that it may happen again. */
 #define OVERSHOOT_NS (500 * NS_PER_MS)
+/* So long a time's share may be spent in advance on stops that cannot be put off. */
+#define DEBT_NS (10 * NS_PER_S)
 
 /* The first that works. Behind the shim debug registers leave the guest's memory alone; where a guest runs in ring 3
  * with its ports open, OUT works everywhere. */
@@ -164,6 +167,7 @@ bool preempt_shows_the_way(const struct preempt *preempt)
 static bool begins_to_measure(struct replica *replica, uint64_t now)
 {
 	struct preempt *preempt = &replica->preempt;
+	uint64_t ran = preempt_ran_since(preempt);
 	struct cpu_state state;
 	bool begins = preempt->metered != replica->machine.position + 1;
 
@@ -176,13 +180,15 @@ static bool begins_to_measure(struct replica *replica, uint64_t now)
 		spin_begin(&preempt->spin);
 		aim_way_begin(&preempt->way);
 	} else {
-		preempt->ran += preempt_ran_since(preempt);
+		preempt->ran += ran;
 	}
 	kvm_vcpu_peek(&replica->machine.vcpu, &state);
 	/* By the whole time, however much of it was the guest's: it is compared with itself alone. */
 	aim_add(&preempt->aim, run_meter_cpu(), state.gpr);
 	aim_way_add(&preempt->way, run_meter_cpu(), state.gpr);
-	spin_look(&preempt->spin, state.rip, state.gpr);
+	/* Where it has hardly come any further it is in the same place for that reason alone. */
+	if (begins || ran > 0)
+		spin_look(&preempt->spin, state.rip, state.gpr);
 	preempt->rip = state.rip;
 	return begins;
 }
@@ -258,20 +264,34 @@ static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 	return in_place_cost(&preempt->prices, preempt->rip, way);
 }
 
+/* Whether stops have cost so much more than their budget that not even those are paid for which cannot be put off. Where
+ * the budget has what stops cost, the guest waits. */
+static bool is_in_debt(struct replica *replica, uint64_t now)
+{
+	struct preempt *preempt = &replica->preempt;
+	const uint32_t share = replica->config.preempt_budget;
+
+	(void)budget_affords(&preempt->budget, cost_so_far(replica), share, now);
+	return budget_owes(&preempt->budget) > DEBT_NS / 1000 * share && !budget_covers(share, preempt->price);
+}
+
 /* Whether the guest is to be stopped while that is still possible: what a stop costs grows with its way, in place and
- * at a place that is visited often. Where registers lead to any place there is no such limit. Without a budget nothing
- * is stopped at all. */
-static bool goes_too_far(const struct replica *replica)
+ * at a place that is visited often. Where registers lead there is no such limit. Without a budget nothing is stopped at
+ * all. */
+static bool goes_too_far(struct replica *replica, uint64_t now)
 {
 	const struct preempt *preempt = &replica->preempt;
 	const uint64_t way = way_of(preempt);
+	bool far;
 
 	if (!preempt->programs || !replica->box.compared || replica->config.preempt_budget == 0 ||
 	    preempt_shows_the_way(preempt))
 		return false;
-	return preempt->charted == replica->machine.position + 1 ?
-		       way > preempt->charted_way :
-		       in_place_ns(preempt, way) > IN_PLACE_MOST_NS / 2;
+	if (preempt->charted == replica->machine.position + 1)
+		far = way > preempt->charted_way && aim_steady(&preempt->stops) == 0;
+	else
+		far = in_place_ns(preempt, way) > IN_PLACE_MOST_NS / 2;
+	return far && !is_in_debt(replica, now);
 }
 
 /* Whether there may be a stop now. One that cannot be put off is not subject to the budget, but is counted there. */
@@ -332,6 +352,15 @@ static bool followers_have(const struct replica *replica, const struct stop_poin
 	return true;
 }
 
+/* Registers at the same place, from stop to stop: whether they lead there. */
+static void note_stop(struct preempt *preempt, const struct cpu_state *state)
+{
+	if (preempt->stop_rip != state->rip)
+		preempt->stops.count = 0;
+	preempt->stop_rip = state->rip;
+	aim_add(&preempt->stops, run_meter_cpu(), state->gpr);
+}
+
 /* Stops there, if that is a place where followers can plant a breakpoint. */
 static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t recurs_ns, bool *booked)
 {
@@ -354,7 +383,7 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 		TRY(ballot_box_memory(&replica->box, &stop.ram));
 	preempt->stop_position = replica->machine.position + 1;
 	preempt->stop_way = way_of(preempt);
-	preempt->stop_rip = state->rip;
+	note_stop(preempt, state);
 	preempt->stop_cost = cost_so_far(replica);
 	/* On the tape before the position is left. */
 	source_live_stop(&replica->sources.live, replica->machine.position, &stop);
@@ -491,7 +520,8 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 				 now, &next);
 	if (need != SOURCE_NEEDS_NOTHING && !preempt->programs &&
 	    (!spin_seen(&preempt->spin) || !machine_interrupts_enabled(&replica->machine))) {
-		preempt_go_until(preempt, now + replica->config.preempt_grace / SPIN_LOOKS_GRACE);
+		next = replica->config.preempt_grace / SPIN_LOOKS_GRACE;
+		preempt_go_until(preempt, now + (next > SPIN_APART_NS ? next : SPIN_APART_NS));
 		return OK;
 	}
 	waits = waits_until(replica, view, now);
@@ -503,7 +533,7 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 		need = SOURCE_NEEDS_NOTHING;
 		next = waits;
 	}
-	too_far = goes_too_far(replica);
+	too_far = goes_too_far(replica, now);
 	if (too_far && preempt->aim.count < AIM_SAMPLES) {
 		/* Whether registers lead is not known yet. */
 		preempt_go_until(preempt, now + BEGIN_NS);

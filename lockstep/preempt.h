@@ -48,7 +48,8 @@ struct preempt {
 	uint64_t stop_way;      /* ns from its segment's beginning, at most; 0: what it cost is booked */
 	uint64_t stop_cost;     /* what all had cost before, ns */
 	bool stop_in_place;     /* it is found in place, without a register that leads there */
-	uint64_t stop_rip;      /* where it is */
+	uint64_t stop_rip;      /* where it is, */
+	struct aim stops;       /* and registers there, at it and at those right before it */
 	uint32_t price;         /* of a stop, in thousandths of its way, */
 	struct in_place prices; /* and of one that is found in place */
 	struct places places;

@@ -10,7 +10,7 @@
 
 #include "vmm/registers.h"
 
-enum { SPIN_LOOKS = 4 };
+enum { SPIN_LOOKS = 8 };
 
 struct spin {
 	uint64_t rip[SPIN_LOOKS]; /* the last looks */

@@ -419,48 +419,75 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 
 /* --- loops --- */
 
-/* A branch back to where the code has been, by a number in the instruction. */
-static bool leads_back(const struct decoding *d)
+/* A branch by a number in the instruction. */
+static bool leads_by_number(const struct decoding *d)
 {
 	const ZydisDecodedOperand *operand = &d->operands[0];
 	bool branch = d->decoded.meta.category == ZYDIS_CATEGORY_COND_BR ||
 		      d->decoded.meta.category == ZYDIS_CATEGORY_UNCOND_BR;
 
 	return branch && d->decoded.operand_count > 0 && operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-	       operand->imm.is_relative && operand->imm.value.s < 0;
+	       operand->imm.is_relative;
 }
 
+/* Goes through the code from RIP on. What is behind a jump is code only if a branch was seen that leads there or beyond:
+ * else it may be data, which must not be touched. */
 size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses, size_t max)
 {
 	struct decoding d = { .ram = ram, .state = state, .width = code_width(state) };
-	uint64_t linear = instruction_pointer(state);
+	uint64_t linear = instruction_pointer(state), reached = linear;
 	struct instruction instruction;
 	size_t count = 0;
 
 	for (unsigned i = 0; i < INSTRUCTION_LOOP_SEARCH && count < max && decode(&d, linear, &instruction); i++) {
+		const bool branch = leads_by_number(&d);
+		const uint64_t distance = branch ? (uint64_t)d.operands[0].imm.value.s : 0;
+		const uint64_t target = linear_of(state, d.width, d.next + distance);
+
 		linear += instruction.length;
-		if (leads_back(&d))
-			addresses[count++] = linear;
-		else if (d.decoded.meta.category == ZYDIS_CATEGORY_RET)
+		if (branch && target > reached)
+			reached = target;
+		if (d.decoded.meta.category == ZYDIS_CATEGORY_RET ||
+		    (d.decoded.meta.category == ZYDIS_CATEGORY_UNCOND_BR && linear > reached))
 			break;
+		if (branch && d.operands[0].imm.value.s < 0)
+			addresses[count++] = linear;
 	}
 	return count;
 }
 
 /* --- the stack --- */
 
-static bool behind_call(struct decoding *d, uint64_t linear)
+/* Whether the call that was just decoded leads into the function in which `inside` is. */
+static bool calls_function_of(const struct decoding *d, uint64_t inside)
+{
+	enum { FUNCTION_MAX = 1 << 16 }; /* bytes; few are longer */
+	uint64_t offset;
+
+	return d->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && branch_target(d, &offset) &&
+	       linear_of(d->state, d->width, offset) <= inside &&
+	       inside - linear_of(d->state, d->width, offset) < FUNCTION_MAX;
+}
+
+/*
+ * Whether `linear` is where a call in the guest's code leads back to. Numbers on the stack are not only such, and what
+ * looks like a call may be data, which must never be touched. So memory that the guest can write is code only where
+ * the call leads to `inside`, which is.
+ */
+static bool behind_call(struct decoding *d, uint64_t linear, uint64_t inside)
 {
 	enum { CALL_MIN = 2, CALL_MAX = 8 }; /* of register; of memory with REX, SIB and four bytes */
 	struct instruction instruction;
 	uint64_t physical;
+	bool constant;
 
 	if (!amd64_canonical(linear) || !page_walk_code(d->ram, d->state, linear, &physical) ||
 	    !ram_contains(d->ram, physical, 1))
 		return false;
+	constant = page_walk_constant_code(d->ram, d->state, linear, &physical);
 	for (unsigned length = CALL_MIN; length <= CALL_MAX; length++)
 		if (decode(d, linear - length, &instruction) && instruction.call && instruction.length == length)
-			return true;
+			return constant || calls_function_of(d, inside);
 	return false;
 }
 
@@ -476,7 +503,7 @@ size_t instruction_return_addresses(const struct ram *ram, const struct cpu_stat
 				    size_t max)
 {
 	struct decoding d = { .ram = ram, .state = state, .width = code_width(state) };
-	uint64_t stack = stack_address(&d);
+	uint64_t stack = stack_address(&d), inside = instruction_pointer(state);
 	size_t count = 0;
 
 	for (unsigned i = 0; i < INSTRUCTION_STACK_WORDS && count < max; i++) {
@@ -485,8 +512,8 @@ size_t instruction_return_addresses(const struct ram *ram, const struct cpu_stat
 		if (!read_word(&d, linear, d.width, &word))
 			break;
 		word = linear_of(state, d.width, word);
-		if (!known(addresses, count, word) && behind_call(&d, word))
-			addresses[count++] = word;
+		if (!known(addresses, count, word) && behind_call(&d, word, inside))
+			inside = addresses[count++] = word;
 	}
 	return count;
 }

@@ -54,7 +54,8 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 /*
  * Return addresses on the guest's stack: among INSTRUCTION_STACK_WORDS words from RSP on, those that lead into mapped
  * executable code right behind a near CALL. The innermost comes first, none comes twice. Gives how many were stored,
- * at most `max`. Some may be left over from calls that have returned.
+ * at most `max`. Some may be left over from calls that have returned, but all are code: where memory can be written and
+ * executed, only those count whose CALL leads into the function that RIP, or the address before, is in.
  */
 size_t instruction_return_addresses(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses,
 				    size_t max);

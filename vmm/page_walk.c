@@ -2,6 +2,7 @@
 
 enum {
 	PTE_PRESENT = 1 << 0,
+	PTE_WRITABLE = 1 << 1,
 	PTE_LARGE = 1 << 7,
 	LEVELS = 4,
 };
@@ -12,11 +13,13 @@ enum {
 #define EFER_NXE (1ull << 11)
 #define PTE_NO_EXECUTE (1ull << 63)
 
-/* `refused`: bits that make an entry of any level as good as none. */
+/* `refused`: bits that make an entry of any level as good as none. `common`: those that all entries have. */
 static bool walk(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t refused,
-		 uint64_t *physical)
+		 uint64_t *common, uint64_t *physical)
 {
 	uint64_t table = state->cr3 & PTE_ADDRESS;
+
+	*common = UINT64_MAX;
 
 	if (!(state->cr0 & CR0_PG)) {
 		*physical = linear;
@@ -31,6 +34,7 @@ static bool walk(const struct ram *ram, const struct cpu_state *state, uint64_t 
 		if (failed(ram_read(ram, table + 8 * (linear >> shift & 511), &entry, sizeof(entry))) ||
 		    !(entry & PTE_PRESENT) || (entry & refused))
 			return false;
+		*common &= entry;
 		if (level == 1 || (level < LEVELS && (entry & PTE_LARGE))) {
 			uint64_t offset = (1ull << shift) - 1;
 
@@ -44,12 +48,29 @@ static bool walk(const struct ram *ram, const struct cpu_state *state, uint64_t 
 
 bool page_walk(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical)
 {
-	return walk(ram, state, linear, 0, physical);
+	uint64_t common;
+
+	return walk(ram, state, linear, 0, &common, physical);
+}
+
+static uint64_t refused_for_code(const struct cpu_state *state)
+{
+	return state->efer & EFER_NXE ? PTE_NO_EXECUTE : 0;
 }
 
 bool page_walk_code(const struct ram *ram, const struct cpu_state *state, uint64_t linear, uint64_t *physical)
 {
-	return walk(ram, state, linear, state->efer & EFER_NXE ? PTE_NO_EXECUTE : 0, physical);
+	uint64_t common;
+
+	return walk(ram, state, linear, refused_for_code(state), &common, physical);
+}
+
+bool page_walk_constant_code(const struct ram *ram, const struct cpu_state *state, uint64_t linear,
+			     uint64_t *physical)
+{
+	uint64_t common;
+
+	return walk(ram, state, linear, refused_for_code(state), &common, physical) && !(common & PTE_WRITABLE);
 }
 
 size_t page_walk_read(const struct ram *ram, const struct cpu_state *state, uint64_t linear, void *data,

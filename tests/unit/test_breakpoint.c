@@ -337,6 +337,60 @@ START_TEST(self_tests)
 }
 END_TEST
 
+/* Sums up in several registers, with long instructions, a call, and a store: nothing of it may be lost or done twice.
+ * Offsets from the code's begin are counted in the comments. */
+#define SUMS_ROUNDS UINT64_C(40000000)
+#define SUMS_TERM UINT64_C(0x9FB21C651E98DF25)
+GUEST_CODE(sums, "mov $40000000, %ecx\n"                /* 0 */
+		 "1: movabs $0x9FB21C651E98DF25, %rax\n" /* 5 */
+		 "add %rcx, %rbx\n"                     /* 15 */
+		 "add %rax, %rdx\n"                     /* 18 */
+		 "call 3f\n"                            /* 21 */
+		 "mov %rbx, %r9\n"                      /* 26 */
+		 "dec %ecx\n"                           /* 29 */
+		 "jnz 1b\n"                             /* 31 */
+		 "out %al, $0x80\n"                     /* 33 */
+		 "2: jmp 2b\n"                          /* 35 */
+		 "3: add $3, %r8\n"                     /* 37 */
+		 "xor %rcx, %r10\n"                     /* 41 */
+		 "ret");                                /* 44 */
+static const uint8_t sums_places[] = { 5, 15, 18, 21, 26, 29, 31, 37, 41 };
+
+/* However often the guest is stopped, at breakpoints that come and go and by signals. */
+START_TEST(nothing_is_lost)
+{
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	uint64_t random = 88172645463325252u + (unsigned)_i, xors = 0;
+	unsigned hits = 0;
+
+	start(sums_begin, sums_end);
+	while (stop != MACHINE_EXITED) {
+		struct breakpoint places[4];
+		unsigned count;
+
+		random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+		count = (unsigned)(random % (ARRAY_SIZE(places) + 1));
+		for (unsigned i = 0; i < count; i++)
+			places[i] = at(sums_places[(random >> (8 * i + 8)) % ARRAY_SIZE(sums_places)]);
+		plant(places, count);
+		stop = run_with_signals((unsigned)(1 + (random >> 40) % 500), 500);
+		for (unsigned i = 0; i < (random >> 50) % 4 && stop == MACHINE_BREAKPOINT; i++, hits++) {
+			stop = step();
+			if (stop == MACHINE_BREAKPOINT)
+				stop = run();
+		}
+	}
+	must_succeed(machine_export(&guest.machine, &state));
+	for (uint64_t i = 1; i <= SUMS_ROUNDS; i++)
+		xors ^= i;
+	ck_assert_uint_gt(hits, 0);
+	ck_assert_uint_eq(state.gpr[GPR_RBX], SUMS_ROUNDS * (SUMS_ROUNDS + 1) / 2);
+	ck_assert_uint_eq(state.gpr[GPR_RDX], SUMS_ROUNDS * SUMS_TERM);
+	ck_assert_uint_eq(state.gpr[GPR_R8], 3 * SUMS_ROUNDS);
+	ck_assert_uint_eq(state.gpr[GPR_R10], xors);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("breakpoints");
@@ -355,6 +409,7 @@ int main(void)
 	tcase_add_test(tests, interrupted_steps);
 	tcase_add_test(tests, refused);
 	tcase_add_test(tests, no_trace);
+	tcase_add_loop_test(tests, nothing_is_lost, 0, 4);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(backends, self_tests);
 	tcase_set_timeout(backends, 60);

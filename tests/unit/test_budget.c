@@ -82,6 +82,35 @@ START_TEST(what_a_share_covers)
 }
 END_TEST
 
+/* Only what was spent in advance is owed; time pays it back. */
+START_TEST(debts)
+{
+	struct budget budget;
+
+	budget_begin(&budget, 0);
+	(void)budget_affords(&budget, 0, SHARE, NS_PER_S);
+	ck_assert_uint_eq(budget_owes(&budget), 0);
+	(void)budget_affords(&budget, 50 * NS_PER_MS, SHARE, NS_PER_S);
+	ck_assert_uint_eq(budget_owes(&budget), 0);
+	(void)budget_affords(&budget, 150 * NS_PER_MS, SHARE, NS_PER_S);
+	ck_assert_uint_eq(budget_owes(&budget), 100 * NS_PER_MS);
+	(void)budget_affords(&budget, 150 * NS_PER_MS, SHARE, 2 * NS_PER_S);
+	ck_assert_uint_eq(budget_owes(&budget), 50 * NS_PER_MS);
+}
+END_TEST
+
+/* Of 19 ms one is the share's, and twice that may be spent; never more than eight ways. */
+START_TEST(for_a_way)
+{
+	ck_assert_uint_eq(budget_for_way(SHARE, 19 * NS_PER_MS), 2 * NS_PER_MS);
+	ck_assert_uint_eq(budget_for_way(0, NS_PER_S), 0);
+	ck_assert_uint_eq(budget_for_way(500, NS_PER_S), 2 * NS_PER_S);
+	ck_assert_uint_eq(budget_for_way(800, NS_PER_S), 8 * NS_PER_S);
+	ck_assert_uint_eq(budget_for_way(999, NS_PER_S), 8 * NS_PER_S);
+	ck_assert_uint_eq(budget_for_way(1000, NS_PER_S), 8 * NS_PER_S);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("budget");
@@ -93,6 +122,8 @@ int main(void)
 	tcase_add_test(all, nothing_at_all);
 	tcase_add_test(all, prices);
 	tcase_add_test(all, what_a_share_covers);
+	tcase_add_test(all, debts);
+	tcase_add_test(all, for_a_way);
 	suite_add_tcase(suite, all);
 	return fixture_run(suite);
 }

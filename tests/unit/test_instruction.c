@@ -392,12 +392,19 @@ static uint64_t site(unsigned i)
 	return at + sites[i].length;
 }
 
+/* The page of all code is as a kernel maps it. */
+static void make_code_constant(void)
+{
+	put_number(state.cr3 + (uint64_t)PAGE_DIRECTORY * RAM_PAGE_SIZE + 8, CODE | 0xE5);
+}
+
 /* Calls nested three deep, among arguments, pointers to data, copies, and pointers into code that were never called. */
 START_TEST(return_addresses)
 {
 	uint64_t found[8], seed = 3;
 	uint64_t inner = site(0), middle = site(1), outer = site(2), outermost = site(3);
 
+	make_code_constant();
 	for (unsigned i = 0; i < INSTRUCTION_STACK_WORDS; i++)
 		put_number(STACK + 8 * i, fixture_random(&seed));
 	put_number(STACK, 0);
@@ -424,16 +431,47 @@ START_TEST(return_addresses)
 }
 END_TEST
 
+/* Where what can be executed can be written, too, it may be data: a call must lead to where the guest is, and the next
+ * one to that call's function. */
+START_TEST(return_addresses_in_writable_code)
+{
+	static const struct {
+		int64_t inner, outer; /* where calls lead, from RIP and from the inner one */
+		size_t found;
+	} cases[] = {
+		{ 0, 0, 2 }, { -100, -0xFFFF, 2 }, { 1, 0, 0 }, { -0x10000, 0, 0 }, { 0, 1, 1 }, { 0, -0x10000, 1 },
+	};
+	uint64_t found[8], inner = CODE + 0x20000, outer = CODE + 0x40000, indirect = site(1);
+
+	state.rip = CODE;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const int32_t leads[] = { (int32_t)(cases[i].inner - 0x20000), (int32_t)(cases[i].outer - 0x20000) };
+
+		put(inner - 5, "\xE8", 1);
+		put(inner - 4, &leads[0], 4);
+		put(outer - 5, "\xE8", 1);
+		put(outer - 4, &leads[1], 4);
+		put_number(STACK, indirect);
+		put_number(STACK + 8, inner);
+		put_number(STACK + 16, outer);
+		ck_assert_uint_eq(instruction_return_addresses(&ram, &state, found, 8), cases[i].found);
+		if (cases[i].found > 0)
+			ck_assert_uint_eq(found[0], inner);
+	}
+}
+END_TEST
+
 START_TEST(return_addresses_that_are_none)
 {
 	uint64_t found[8], inner = site(0);
 	const uint64_t entry = state.cr3 + (uint64_t)PAGE_DIRECTORY * RAM_PAGE_SIZE + 8;
 
+	make_code_constant();
 	put_number(STACK, inner);
 	ck_assert_uint_eq(instruction_return_addresses(&ram, &state, found, 8), 1);
 	ck_assert_uint_eq(instruction_return_addresses(&ram, &state, found, 0), 0);
 	/* Code that must not be executed, where such bits count. */
-	put_number(entry, CODE | 0xE7 | UINT64_C(1) << 63);
+	put_number(entry, CODE | 0xE5 | UINT64_C(1) << 63);
 	ck_assert_uint_eq(instruction_return_addresses(&ram, &state, found, 8), 0);
 	state.efer &= ~(UINT64_C(1) << 11);
 	ck_assert_uint_eq(instruction_return_addresses(&ram, &state, found, 8), 1);
@@ -452,6 +490,7 @@ START_TEST(return_addresses_of_32_bits)
 {
 	uint64_t found[8], inner = site(0);
 
+	make_code_constant();
 	set_code(0xC9B, 0x1000);
 	put_number(STACK, UINT64_C(0x77777777) << 32);
 	put_number(STACK + 8, inner - 0x1000);
@@ -474,6 +513,7 @@ int main(void)
 	tcase_add_test(tests, behind_shadows);
 	tcase_add_test(tests, random_bytes);
 	tcase_add_test(tests, return_addresses);
+	tcase_add_test(tests, return_addresses_in_writable_code);
 	tcase_add_test(tests, return_addresses_that_are_none);
 	tcase_add_test(tests, return_addresses_of_32_bits);
 	tcase_set_timeout(tests, 60);

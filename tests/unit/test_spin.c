@@ -48,7 +48,7 @@ START_TEST(works)
 	look(SPIN_LOOKS, 0, 5);
 	ck_assert(!spin_seen(&spin));
 	spin_begin(&spin);
-	look(SPIN_LOOKS, 86, 0);
+	look(SPIN_LOOKS, 255 / (SPIN_LOOKS - 1) + 1, 0);
 	ck_assert(!spin_seen(&spin));
 	/* What it did before does not matter. */
 	look(SPIN_LOOKS - 1, 0, 0);

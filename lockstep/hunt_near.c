@@ -1,0 +1,95 @@
+/* nearer to a stop, by registers that move steadily */
+#include <string.h>
+
+#include "base/futex.h"
+#include "lockstep/hunt_state.h"
+
+/* Visits, and more so what is executed in place, are dear, so where visits are dense the guest is brought nearer by
+ * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of the
+ * leader's way. Samples that are nearer to each other say little, */
+enum { LOOKS_PART = 8 };
+#define SAMPLE_APART_NS (150 * NS_PER_US)
+/* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains must be so many
+ * times as long as that takes; the rest is executed in place. */
+#define SAMPLE_NS (5 * NS_PER_MS)
+enum { LATE_TIMES = 2 };
+/* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
+ * long as half of the way is ahead; for that each of these instructions counts so many ns. */
+enum { LEAD_TIMES = 4, INSTRUCTION_NS = 10 };
+
+/* Goes on to the next visit of the place, if it is near: there registers mean the same each time. */
+static result sample(struct hunt *hunt, bool *taken)
+{
+	const uint64_t patience =
+		SAMPLE_NS > 2 * hunt->stop->recurs_ns ? SAMPLE_NS : 2 * hunt->stop->recurs_ns;
+	struct breakpoints *breakpoints = hunt_breakpoints(hunt);
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	struct run_meter meter;
+
+	*taken = false;
+	if (!hunt->over)
+		TRY(hunt_plant(hunt));
+	run_meter_start(&meter, 0);
+	while (!hunt->over && breakpoints->count > 0 && stop == MACHINE_INTERRUPTED &&
+	       run_meter_read(&meter) < patience) {
+		alarm_set(&hunt->replica->preempt.alarm, clock_monotonic_ns() + patience);
+		TRY(hunt_run_on(hunt, &stop));
+	}
+	/* Where it has the stop's registers it stays. */
+	*taken = stop == MACHINE_BREAKPOINT &&
+		 memcmp(breakpoints->here.gpr, hunt->stop->cpu.gpr, sizeof(hunt->stop->cpu.gpr)) != 0;
+	breakpoints_lift(breakpoints);
+	alarm_clear(&hunt->replica->preempt.alarm);
+	return OK;
+}
+
+/* How far the guest may run without looking; 0: no further. */
+static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
+{
+	uint64_t remaining, span;
+
+	if (aim->count < AIM_SAMPLES)
+		return hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
+	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining) ||
+	    remaining < LATE_TIMES * pace_lateness(hunt_pace(hunt)))
+		return 0;
+	span = remaining / pace_part(hunt_pace(hunt));
+	return span > SAMPLE_APART_NS ? span : 0;
+}
+
+/* Whether there is room for samples before the stop. */
+static bool may_look(const struct hunt *hunt)
+{
+	const uint64_t way = hunt->stop->run_ns;
+
+	return hunt->guest_ns + hunt->executed * INSTRUCTION_NS + way / LOOKS_PART +
+		       AIM_SAMPLES * pace_lateness(hunt_pace(hunt)) <=
+	       way / 2;
+}
+
+/*
+ * From a visit on a long way in a loop, as near as registers lead, which is a part of what remains at a time. Time is
+ * what was asked for: what the guest ran longer makes it look faster than it is, and so goes a shorter way.
+ */
+result hunt_come_near(struct hunt *hunt)
+{
+	struct aim aim = { .count = 0 };
+	uint64_t asked = 0;
+	uint64_t span = may_run(hunt, &aim);
+	bool taken = span >= SAMPLE_APART_NS && may_look(hunt);
+
+	while (taken && span > 0) {
+		TRY(sample(hunt, &taken));
+		if (!taken)
+			break;
+		aim_add(&aim, asked, hunt_breakpoints(hunt)->here.gpr);
+		span = may_run(hunt, &aim);
+		asked += span;
+		TRY(hunt_run_blind(hunt, span));
+	}
+	/* Registers that do not lead now may do so later. */
+	hunt->lead_at = aim.count == AIM_SAMPLES && aim_steady(&aim) == 0 && may_look(hunt) ?
+				LEAD_TIMES * hunt->executed :
+				UINT64_MAX;
+	return OK;
+}
