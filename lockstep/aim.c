@@ -7,7 +7,7 @@
  * loops must not look steady. The other half may be as slow as it is: where a host has other things to do it stops the
  * guest, but nothing ever makes it faster. */
 #define SPEEDS 4
-enum { PAIRS = AIM_SAMPLES - 1, PAIRS_ALIKE = PAIRS / 2 };
+enum { PAIRS = AIM_SAMPLES - 1, PAIRS_ALIKE = PAIRS / 2, SKIPPED_PART = 8 };
 
 void aim_add(struct aim *aim, uint64_t ran, const uint64_t gpr[GPR_COUNT])
 {
@@ -62,12 +62,12 @@ uint32_t aim_steady(const struct aim *aim)
 	return steady;
 }
 
-bool aim_remaining(const struct aim *aim, const uint64_t wanted[GPR_COUNT], uint64_t *remaining)
+bool aim_remaining(const struct aim *aim, uint32_t among, const uint64_t wanted[GPR_COUNT], uint64_t *remaining)
 {
 	bool any = false;
 
 	for (unsigned gpr = 0; gpr < GPR_COUNT; gpr++) {
-		double speed = speed_of(aim, gpr), time;
+		double speed = among >> gpr & 1 ? speed_of(aim, gpr) : 0, time;
 
 		if (speed == 0)
 			continue;
@@ -108,12 +108,15 @@ void aim_way_add(struct aim_way *way, uint64_t ran, const uint64_t gpr[GPR_COUNT
 
 uint32_t aim_way_steady(const struct aim_way *way)
 {
+	/* What led to a loop is no part of it. */
+	const unsigned skipped = way->count / SKIPPED_PART;
 	struct aim aim = { .count = 0 };
 
 	if (way->count < AIM_SAMPLES)
 		return 0;
 	for (unsigned i = 0; i < AIM_SAMPLES; i++) {
-		const struct aim_sample *sample = &way->samples[(way->count - 1) * i / (AIM_SAMPLES - 1)];
+		const unsigned step = (way->count - 1 - skipped) * i / (AIM_SAMPLES - 1);
+		const struct aim_sample *sample = &way->samples[skipped + step];
 
 		aim_add(&aim, sample->ran, sample->gpr);
 	}

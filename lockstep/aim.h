@@ -29,11 +29,12 @@ void aim_add(struct aim *aim, uint64_t ran, const uint64_t gpr[GPR_COUNT]);
 /* The registers, by bit, that have always moved in one direction, and about as fast for half of the time at least. */
 uint32_t aim_steady(const struct aim *aim);
 
-/* The ns until such registers are as in `wanted`, the shortest of their estimates; false: none moves there. */
-bool aim_remaining(const struct aim *aim, const uint64_t wanted[GPR_COUNT], uint64_t *remaining);
+/* The ns until such registers, of those in `among`, are as in `wanted`, the shortest of their estimates; false: none
+ * moves there. */
+bool aim_remaining(const struct aim *aim, uint32_t among, const uint64_t wanted[GPR_COUNT], uint64_t *remaining);
 
 /* Samples of a way whose length nobody knows yet, in about equal steps from its beginning to its end so far. */
-enum { AIM_WAY_SAMPLES = 8 };
+enum { AIM_WAY_SAMPLES = 16 };
 
 struct aim_way {
 	struct aim_sample samples[AIM_WAY_SAMPLES];
@@ -44,7 +45,7 @@ struct aim_way {
 void aim_way_begin(struct aim_way *way);
 void aim_way_add(struct aim_way *way, uint64_t ran, const uint64_t gpr[GPR_COUNT]);
 
-/* The registers that were steady all the way, and so can lead others along it. */
+/* The registers that were steady all the way but for an eighth at its beginning, and so can lead others along it. */
 uint32_t aim_way_steady(const struct aim_way *way);
 
 #endif

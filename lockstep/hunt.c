@@ -18,8 +18,8 @@ enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 
 enum { TRIAL_VISITS_MOST = 1024 };
 /* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the budget
  * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. To see there how fast
- * registers move is worth it where the budget has so many times as much. */
-enum { NEAR_WATCHDOG_PART = 4, NEAR_SAMPLES_TIMES = 4, PS_PER_NS = 1000 };
+ * registers move may take a part of it. */
+enum { NEAR_WATCHDOG_PART = 4, NEAR_SAMPLES_PART = 4, PS_PER_NS = 1000 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
@@ -296,8 +296,8 @@ static bool is_near(const struct hunt *hunt)
 	if (2 * hunt->looped < hunt->executed)
 		return false;
 	if (hunt->aim.count < AIM_SAMPLES)
-		return may_cost(hunt, way) > NEAR_SAMPLES_TIMES * AIM_SAMPLES * TRIAL_VISITS * visit_ns_of(hunt);
-	if (!aim_remaining(&hunt->aim, hunt->stop->cpu.gpr, &instructions) ||
+		return hunt->executed * hunt->ps_each / PS_PER_NS < may_cost(hunt, way) / NEAR_SAMPLES_PART;
+	if (!aim_remaining(&hunt->aim, hunt_leads(hunt), hunt->stop->cpu.gpr, &instructions) ||
 	    instructions > most * PS_PER_NS / (hunt->ps_each + 1))
 		return false;
 	double part = (double)instructions / (double)(hunt->executed + instructions);
@@ -306,13 +306,14 @@ static bool is_near(const struct hunt *hunt)
 	return ns <= may_cost(hunt, (uint64_t)(part * (double)way));
 }
 
-/* Whether all visits on the rest of the way cost more than the budget has for it. */
+/* Whether all visits on the rest of the way cost more than the budget has for it; where they are dense they do. */
 static bool walk_is_dear(const struct hunt *hunt)
 {
 	const uint64_t way = hunt->stop->run_ns, rest = way > hunt->guest_ns ? way - hunt->guest_ns : 0;
+	const uint64_t recurs_ns = hunt->stop->recurs_ns;
 
-	return hunt->stop->recurs_ns > 0 &&
-	       rest / hunt->stop->recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest);
+	return hunt->executed >= hunt->lead_at &&
+	       (recurs_ns == 0 || rest / recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest));
 }
 
 /* Whether it is not yet time to ask registers for the way. */
@@ -349,7 +350,7 @@ static result go_in_place(struct hunt *hunt)
 	else
 		TRY(obey(hunt));
 	plan_trial(hunt, cheaper);
-	if (hunt->over || hunt->aside || (cheaper ? stays_in_place(hunt) : !walk_is_dear(hunt)))
+	if (hunt->over || (cheaper && !hunt->aside ? stays_in_place(hunt) : !walk_is_dear(hunt)))
 		return OK;
 	return hunt_come_near(hunt);
 }
@@ -373,8 +374,11 @@ static result take_visit(struct hunt *hunt, uint64_t begin)
 	if (hunt->visits > hunt->trial_at && hunt->step_ns > 0)
 		return go_in_place(hunt);
 	TRY(leave_place(hunt));
-	hunt->passing_ns += run_meter_cpu() - begin;
-	hunt->passed++;
+	/* The way to the first one may be any. */
+	if (hunt->visits > 1) {
+		hunt->passing_ns += run_meter_cpu() - begin;
+		hunt->passed++;
+	}
 	return OK;
 }
 
@@ -400,12 +404,13 @@ static result search(struct hunt *hunt)
 	return OK;
 }
 
-/* What is beyond the leader's way was spent on looking. */
+/* What was not spent in the guest was spent on looking. The leader's way is no measure of that: processors that share a
+ * core are faster where the other one waits. */
 static uint64_t spent_ns(const struct hunt *hunt)
 {
 	uint64_t ran = run_meter_read(&hunt->meter);
 
-	return ran > hunt->stop->run_ns ? ran - hunt->stop->run_ns : 0;
+	return ran > hunt->guest_ns ? ran - hunt->guest_ns : 0;
 }
 
 /* What this hunt says of the next ones. */

@@ -5,17 +5,18 @@
 #include "lockstep/hunt_state.h"
 
 /* Visits, and more so what is executed in place, are dear, so where visits are dense the guest is brought nearer by
- * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of the
- * leader's way. Samples that are nearer to each other say little, */
-enum { LOOKS_PART = 8 };
+ * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of
+ * what is ahead of the leader's way; no more than the other part, with alarms as late as they come. Samples that are
+ * nearer to each other say little, */
+enum { LOOKS_PART = 8, ROOM_PART = 2 };
 #define SAMPLE_APART_NS (150 * NS_PER_US)
 /* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains must be so many
  * times as long as that takes; the rest is executed in place. */
 #define SAMPLE_NS (5 * NS_PER_MS)
 enum { LATE_TIMES = 2 };
 /* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
- * long as half of the way is ahead; for that each of these instructions counts so many ns. */
-enum { LEAD_TIMES = 4, INSTRUCTION_NS = 10 };
+ * long as there is room; for that each of these instructions counts so many ns. */
+enum { LEAD_TIMES = 4, INSTRUCTION_NS = 1 };
 
 /* Goes on to the next visit of the place, if it is near: there registers mean the same each time. */
 static result sample(struct hunt *hunt, bool *taken)
@@ -43,28 +44,41 @@ static result sample(struct hunt *hunt, bool *taken)
 	return OK;
 }
 
-/* How far the guest may run without looking; 0: no further. */
-static uint64_t may_run(const struct hunt *hunt, const struct aim *aim)
+/* What is ahead of the leader's way, at least. */
+static uint64_t ahead(const struct hunt *hunt)
+{
+	const uint64_t gone = hunt->guest_ns + hunt->executed * INSTRUCTION_NS;
+
+	return hunt->stop->run_ns > gone ? hunt->stop->run_ns - gone : 0;
+}
+
+/* How far from each other samples are. */
+static uint64_t apart(uint64_t way)
+{
+	const uint64_t ns = way / LOOKS_PART / AIM_SAMPLES;
+
+	return ns > SAMPLE_APART_NS ? ns : SAMPLE_APART_NS;
+}
+
+/* How far the guest may run without looking; 0: no further. `*led`: because it is near. */
+static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t way, bool *led)
 {
 	uint64_t remaining, span;
 
+	*led = false;
 	if (aim->count < AIM_SAMPLES)
-		return hunt->stop->run_ns / LOOKS_PART / AIM_SAMPLES;
-	if (!aim_remaining(aim, hunt->stop->cpu.gpr, &remaining) ||
-	    remaining < LATE_TIMES * pace_lateness(hunt_pace(hunt)))
+		return apart(way);
+	*led = aim_remaining(aim, hunt_leads(hunt), hunt->stop->cpu.gpr, &remaining);
+	if (!*led || remaining < LATE_TIMES * pace_lateness(hunt_pace(hunt)))
 		return 0;
 	span = remaining / pace_part(hunt_pace(hunt));
 	return span > SAMPLE_APART_NS ? span : 0;
 }
 
-/* Whether there is room for samples before the stop. */
-static bool may_look(const struct hunt *hunt)
+/* Whether there is room for samples on a way. */
+static bool may_look(const struct hunt *hunt, uint64_t way)
 {
-	const uint64_t way = hunt->stop->run_ns;
-
-	return hunt->guest_ns + hunt->executed * INSTRUCTION_NS + way / LOOKS_PART +
-		       AIM_SAMPLES * pace_lateness(hunt_pace(hunt)) <=
-	       way / 2;
+	return AIM_SAMPLES * (apart(way) + pace_lateness(hunt_pace(hunt))) <= way / ROOM_PART;
 }
 
 /*
@@ -74,22 +88,20 @@ static bool may_look(const struct hunt *hunt)
 result hunt_come_near(struct hunt *hunt)
 {
 	struct aim aim = { .count = 0 };
-	uint64_t asked = 0;
-	uint64_t span = may_run(hunt, &aim);
-	bool taken = span >= SAMPLE_APART_NS && may_look(hunt);
+	const uint64_t way = ahead(hunt);
+	uint64_t asked = 0, span = apart(way);
+	bool taken = may_look(hunt, way), led = false;
 
 	while (taken && span > 0) {
 		TRY(sample(hunt, &taken));
 		if (!taken)
 			break;
 		aim_add(&aim, asked, hunt_breakpoints(hunt)->here.gpr);
-		span = may_run(hunt, &aim);
+		span = may_run(hunt, &aim, way, &led);
 		asked += span;
 		TRY(hunt_run_blind(hunt, span));
 	}
 	/* Registers that do not lead now may do so later. */
-	hunt->lead_at = aim.count == AIM_SAMPLES && aim_steady(&aim) == 0 && may_look(hunt) ?
-				LEAD_TIMES * hunt->executed :
-				UINT64_MAX;
+	hunt->lead_at = !led && may_look(hunt, ahead(hunt)) ? LEAD_TIMES * hunt->executed : UINT64_MAX;
 	return OK;
 }

@@ -49,6 +49,13 @@ static inline struct pace *hunt_pace(const struct hunt *hunt)
 	return &hunt->replica->preempt.pace;
 }
 
+/* The registers that may lead. The leader has seen all of the way, a follower only where it is; but where the leader
+ * found none, some may still lead at the stop's place. */
+static inline uint32_t hunt_leads(const struct hunt *hunt)
+{
+	return hunt->stop->leads != 0 ? (uint32_t)hunt->stop->leads : UINT32_MAX;
+}
+
 /* It is over, and how. */
 void hunt_finish(struct hunt *hunt, enum hunt_end end);
 

@@ -30,6 +30,7 @@
 #define BEGIN_NS NS_PER_MS
 /* A way that is shorter can be paid for. */
 #define WAIT_WAY_NS (10 * NS_PER_MS)
+enum { FOLLOW_TIMES = 4 };
 /* To find a place that it seldom comes to, the guest is followed for as long as it has run, within these. */
 #define SETTLE_MIN_NS NS_PER_MS
 #define SETTLE_MAX_NS (20 * NS_PER_MS)
@@ -157,9 +158,14 @@ uint64_t preempt_ran_since(const struct preempt *preempt)
 	return spent > KICK_NS ? spent - KICK_NS : 0;
 }
 
+static uint32_t leading_registers(const struct preempt *preempt)
+{
+	return aim_steady(&preempt->aim) & aim_way_steady(&preempt->way);
+}
+
 bool preempt_shows_the_way(const struct preempt *preempt)
 {
-	return (aim_steady(&preempt->aim) & aim_way_steady(&preempt->way)) != 0;
+	return leading_registers(preempt) != 0;
 }
 
 /* Books how long the guest has run. Whether this is the first time in this segment that it is taken out: what it ran
@@ -306,6 +312,15 @@ static bool may_stop(struct replica *replica, uint64_t now, bool at_once)
 	return budget_affords(&preempt->budget, cost, replica->config.preempt_budget, now) || at_once;
 }
 
+/* Followers that are behind are not left behind farther and farther: they have a few times the last way for it. */
+static bool waits_for_followers(const struct replica *replica)
+{
+	const struct preempt *preempt = &replica->preempt;
+
+	return !stop_is_found(replica) &&
+	       clock_monotonic_ns() < preempt->stopped_at + FOLLOW_TIMES * preempt->stop_way;
+}
+
 /*
  * What a stop costs grows with the way to it. Where stops are dear, and the budget is that large, the guest waits here
  * rather than run on to where no stop can be paid for.
@@ -318,8 +333,9 @@ static bool wait_to_stop(struct replica *replica, bool at_once)
 	uint64_t begin = run_meter_cpu();
 
 	while (!may && !attend_called(replica) &&
-	       (at_once || (way_of(preempt) > WAIT_WAY_NS &&
-			     budget_covers(replica->config.preempt_budget, preempt->price)))) {
+	       (at_once ||
+		(way_of(preempt) > WAIT_WAY_NS && (waits_for_followers(replica) ||
+						   budget_covers(replica->config.preempt_budget, preempt->price))))) {
 		attend_beat(replica);
 		(void)nanosleep(&pause, NULL);
 		may = may_stop(replica, clock_monotonic_ns(), at_once);
@@ -368,6 +384,7 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 		.cpu = *state,
 		.run_ns = run_of(&replica->preempt, replica->config.preempt_grace),
 		.recurs_ns = recurs_ns,
+		.leads = leading_registers(&replica->preempt),
 	};
 	struct preempt *preempt = &replica->preempt;
 	uint64_t linear = instruction_pointer(state);
@@ -383,6 +400,7 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 		TRY(ballot_box_memory(&replica->box, &stop.ram));
 	preempt->stop_position = replica->machine.position + 1;
 	preempt->stop_way = way_of(preempt);
+	preempt->stopped_at = clock_monotonic_ns();
 	note_stop(preempt, state);
 	preempt->stop_cost = cost_so_far(replica);
 	/* On the tape before the position is left. */

@@ -46,6 +46,7 @@ struct preempt {
 	struct budget budget;
 	uint64_t stop_position; /* of the last stop: where followers come out of it; */
 	uint64_t stop_way;      /* ns from its segment's beginning, at most; 0: what it cost is booked */
+	uint64_t stopped_at;    /* host ns */
 	uint64_t stop_cost;     /* what all had cost before, ns */
 	bool stop_in_place;     /* it is found in place, without a register that leads there */
 	uint64_t stop_rip;      /* where it is, */
@@ -74,7 +75,7 @@ void preempt_enter(struct replica *replica, uint64_t now);
 void preempt_go_until(struct preempt *preempt, uint64_t at);
 uint64_t preempt_ran_since(const struct preempt *preempt);
 
-/* Whether there is a register that moves steadily, all the way and from one look to the next. */
+/* Whether there is a register that moves steadily, on the way as a whole and from one look to the next. */
 bool preempt_shows_the_way(const struct preempt *preempt);
 
 /* The leader was taken out of its guest inside a segment, where `view` is what it tells its source. If the segment is

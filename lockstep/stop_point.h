@@ -20,9 +20,10 @@ struct stop_point {
 	uint64_t run_ns;       /* that the leader was inside its guest, from the segment's beginning on */
 	uint64_t recurs_ns;    /* that the guest runs between two visits of this instruction, where that is long enough
 	                        * to look at each of them; 0: they come too often, or nobody knows */
+	uint64_t leads;        /* the general registers, by bit, that moved steadily on the way here; 0: nobody knows */
 };
 
-_Static_assert(sizeof(struct stop_point) == sizeof(struct cpu_state) + sizeof(struct digest) + 40,
+_Static_assert(sizeof(struct stop_point) == sizeof(struct cpu_state) + sizeof(struct digest) + 48,
 	       "a stop has no padding");
 
 #endif

@@ -26,7 +26,7 @@
 
 /* As PNG's: no text, a name, and bytes that a transfer as text would change. */
 #define TAPE_FILE_MAGIC "\x89" "TRCT\r\n\x1a"
-#define TAPE_FILE_VERSION 4u
+#define TAPE_FILE_VERSION 5u
 
 enum {
 	TAPE_FILE_HEADER_SIZE = 16,

@@ -388,6 +388,7 @@ static bool decode(struct decoding *d, uint64_t linear, struct instruction *inst
 		return false;
 	instruction->linear = linear;
 	instruction->length = d->decoded.length;
+	d->next = linear - (d->width == 64 ? 0 : d->state->segment[SEG_CS].base) + instruction->length;
 	instruction->call = d->decoded.mnemonic == ZYDIS_MNEMONIC_CALL &&
 			    d->decoded.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
 	instruction->repeated_string = (d->decoded.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
@@ -402,12 +403,10 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 			struct instruction *instruction)
 {
 	struct decoding d = { .ram = ram, .state = state, .width = code_width(state) };
-	uint64_t base = d.width == 64 ? 0 : state->segment[SEG_CS].base;
 	uint64_t successor;
 
 	if (!decode(&d, linear, instruction))
 		return false;
-	d.next = linear - base + instruction->length;
 	instruction->has_successor = find_successor(&d, &successor);
 	if (instruction->has_successor)
 		instruction->successor = linear_of(state, d.width, successor);

@@ -47,16 +47,20 @@ START_TEST(the_rest_of_the_way)
 
 	registers_at(at + 70 * NS_PER_MS, wanted);
 	wanted[GPR_RBX] = aim.samples[AIM_SAMPLES - 1].gpr[GPR_RBX] + (1ull << 62); /* if at all, much later */
-	ck_assert(aim_remaining(&aim, wanted, &remaining));
+	ck_assert(aim_remaining(&aim, UINT32_MAX, wanted, &remaining));
 	ck_assert_uint_ge(remaining, 70 * NS_PER_MS - NS_PER_US);
 	ck_assert_uint_le(remaining, 70 * NS_PER_MS + NS_PER_US);
 	/* Of two that are steady the nearer one counts. */
 	wanted[GPR_RDX] = aim.samples[AIM_SAMPLES - 1].gpr[GPR_RDX] - 2 * NS_PER_MS;
-	ck_assert(aim_remaining(&aim, wanted, &remaining));
+	ck_assert(aim_remaining(&aim, UINT32_MAX, wanted, &remaining));
 	ck_assert_uint_le(remaining, NS_PER_MS + NS_PER_US);
+	/* Others are not asked. */
+	ck_assert(aim_remaining(&aim, ~(1u << GPR_RDX), wanted, &remaining));
+	ck_assert_uint_ge(remaining, 70 * NS_PER_MS - NS_PER_US);
+	ck_assert(!aim_remaining(&aim, 0, wanted, &remaining));
 	/* It is there. */
 	memcpy(wanted, aim.samples[AIM_SAMPLES - 1].gpr, sizeof(wanted));
-	ck_assert(aim_remaining(&aim, wanted, &remaining));
+	ck_assert(aim_remaining(&aim, UINT32_MAX, wanted, &remaining));
 	ck_assert_uint_eq(remaining, 0);
 }
 END_TEST
@@ -76,7 +80,7 @@ START_TEST(slow_hosts)
 	}
 	ck_assert_uint_eq(aim_steady(&aim), 1u << GPR_RCX | 1u << GPR_RDX);
 	registers_at(at + 70 * NS_PER_MS, wanted);
-	ck_assert(aim_remaining(&aim, wanted, &remaining));
+	ck_assert(aim_remaining(&aim, UINT32_MAX, wanted, &remaining));
 	/* By the highest speed. */
 	ck_assert_uint_ge(remaining, 69 * NS_PER_MS);
 	ck_assert_uint_le(remaining, 71 * NS_PER_MS);
@@ -112,7 +116,7 @@ START_TEST(not_believed)
 		aim.samples[1].gpr[GPR_RBX] = aim.samples[0].gpr[GPR_RBX];
 		break;
 	}
-	ck_assert(!aim_remaining(&aim, wanted, &remaining));
+	ck_assert(!aim_remaining(&aim, UINT32_MAX, wanted, &remaining));
 	ck_assert(_i == 3 || aim_steady(&aim) == 0);
 }
 END_TEST
@@ -133,6 +137,13 @@ START_TEST(long_ways)
 	ck_assert_uint_eq(way.samples[0].ran, 0);
 	ck_assert_uint_ge(way.count, AIM_WAY_SAMPLES / 2);
 	ck_assert_uint_ge(way.samples[way.count - 1].ran, 500 * NS_PER_MS);
+	ck_assert_uint_ne(aim_way_steady(&way) & 1u << GPR_RCX, 0);
+	/* What was before does not count if it was short. */
+	aim_way_begin(&way);
+	for (uint64_t i = 0; i < 1000; i++) {
+		registers_at(i < 50 ? (1000 - i) * NS_PER_MS : i * NS_PER_MS, gpr);
+		aim_way_add(&way, i * NS_PER_MS, gpr);
+	}
 	ck_assert_uint_ne(aim_way_steady(&way) & 1u << GPR_RCX, 0);
 	/* It went the other way for half of the time. */
 	for (uint64_t i = 1000; i < 2000; i++) {

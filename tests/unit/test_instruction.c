@@ -486,6 +486,42 @@ START_TEST(return_addresses_that_are_none)
 }
 END_TEST
 
+/* Behind a jump there is code only where a branch leads. */
+START_TEST(loop_ends)
+{
+	static const struct {
+		const char *code;
+		unsigned length;
+		size_t count;
+		unsigned ends[3]; /* offsets */
+	} cases[] = {
+		{ "\x90\x75\xFD\x90\x75\xFD\xC3\x75\xFD", 9, 2, { 3, 6 } },     /* jnz -3, jnz -3, ret, jnz -3 */
+		{ "\x74\x02\xEB\xFC\x75\xFE\xC3", 7, 2, { 4, 6 } },               /* jz 1f, jmp -4, 1: jnz -2 */
+		{ "\x74\x01\xEB\xFC\x75\xFE\xC3", 7, 0, { 0 } },                 /* jz into the jump, jmp -4 */
+		{ "\xEB\x00\x75\xFD\xC3", 5, 1, { 4 } },                           /* jmp 1f, 1: jnz -3 */
+		{ "\xFF\xE0\x75\xFD\xC3", 5, 0, { 0 } },                           /* jmp *%rax */
+	};
+
+	for (unsigned base = 0; base < 2; base++) {
+		state.rip = CODE;
+		if (base) {
+			set_code(0xC9B, 0x1000); /* 32 bits */
+			state.rip = CODE - 0x1000;
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+			uint64_t found[8];
+			size_t count;
+
+			put(CODE, cases[i].code, cases[i].length);
+			count = instruction_loop_ends(&ram, &state, found, ARRAY_SIZE(found));
+			ck_assert_msg(count == cases[i].count, "case %zu: %zu", i, count);
+			for (size_t k = 0; k < count; k++)
+				ck_assert_uint_eq(found[k], CODE + cases[i].ends[k]);
+		}
+	}
+}
+END_TEST
+
 START_TEST(return_addresses_of_32_bits)
 {
 	uint64_t found[8], inner = site(0);
@@ -516,6 +552,7 @@ int main(void)
 	tcase_add_test(tests, return_addresses_in_writable_code);
 	tcase_add_test(tests, return_addresses_that_are_none);
 	tcase_add_test(tests, return_addresses_of_32_bits);
+	tcase_add_test(tests, loop_ends);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
