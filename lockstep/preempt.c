@@ -325,15 +325,18 @@ static bool waits_for_followers(const struct replica *replica)
  * What a stop costs grows with the way to it. Where stops are dear, and the budget is that large, the guest waits here
  * rather than run on to where no stop can be paid for.
  */
-static bool wait_to_stop(struct replica *replica, bool at_once)
+static bool wait_to_stop(struct replica *replica, bool too_far)
 {
 	const struct timespec pause = { .tv_nsec = WAIT_LOOK_NS };
 	struct preempt *preempt = &replica->preempt;
+	/* Where registers lead now is the time, for they may not for long. */
+	bool at_once = too_far ||
+		       (preempt_shows_the_way(preempt) && !is_in_debt(replica, clock_monotonic_ns()));
 	bool may = may_stop(replica, clock_monotonic_ns(), at_once);
 	uint64_t begin = run_meter_cpu();
 
 	while (!may && !attend_called(replica) &&
-	       (at_once ||
+	       (too_far ||
 		(way_of(preempt) > WAIT_WAY_NS && (waits_for_followers(replica) ||
 						   budget_covers(replica->config.preempt_budget, preempt->price))))) {
 		attend_beat(replica);
