@@ -279,8 +279,8 @@ static void plan_trial(struct hunt *hunt, bool cheaper)
 	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
 }
 
-/* To look at all of a way, on the vCPU or in place, is exact; to be led by registers is cheap, but a late alarm may pass
- * the stop. So they lead where the budget has no more than this for it. */
+/* To look at all of a way, on the vCPU or in place, is exact; to be led by registers is cheap, but a late alarm may
+ * pass the stop. So they lead where the budget has no more than this for it. */
 static uint64_t may_cost(const struct hunt *hunt, uint64_t way_ns)
 {
 	return budget_for_way(hunt->replica->config.preempt_budget, way_ns);

@@ -39,11 +39,13 @@ struct hunt {
 	enum hunt_end end;
 };
 
+/* The replica's. */
 static inline struct breakpoints *hunt_breakpoints(const struct hunt *hunt)
 {
 	return &hunt->replica->preempt.breakpoints;
 }
 
+/* Likewise. */
 static inline struct pace *hunt_pace(const struct hunt *hunt)
 {
 	return &hunt->replica->preempt.pace;

@@ -270,15 +270,16 @@ static uint64_t in_place_ns(const struct preempt *preempt, uint64_t way)
 	return in_place_cost(&preempt->prices, preempt->rip, way);
 }
 
-/* Whether stops have cost so much more than their budget that not even those are paid for which cannot be put off. Where
- * the budget has what stops cost, the guest waits. */
+/* Whether stops have cost so much more than their budget that not even those are paid for which cannot be put off.
+ * Where the budget has what stops cost, the guest waits. Nothing is spent in advance of none. */
 static bool is_in_debt(struct replica *replica, uint64_t now)
 {
 	struct preempt *preempt = &replica->preempt;
 	const uint32_t share = replica->config.preempt_budget;
 
 	(void)budget_affords(&preempt->budget, cost_so_far(replica), share, now);
-	return budget_owes(&preempt->budget) > DEBT_NS / 1000 * share && !budget_covers(share, preempt->price);
+	return share == 0 ||
+	       (budget_owes(&preempt->budget) > DEBT_NS / 1000 * share && !budget_covers(share, preempt->price));
 }
 
 /* Whether the guest is to be stopped while that is still possible: what a stop costs grows with its way, in place and

@@ -429,8 +429,8 @@ static bool leads_by_number(const struct decoding *d)
 	       operand->imm.is_relative;
 }
 
-/* Goes through the code from RIP on. What is behind a jump is code only if a branch was seen that leads there or beyond:
- * else it may be data, which must not be touched. */
+/* Goes through the code from RIP on. What is behind a jump is code only if a branch was seen that leads there or
+ * beyond: else it may be data, which must not be touched. */
 size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses, size_t max)
 {
 	struct decoding d = { .ram = ram, .state = state, .width = code_width(state) };

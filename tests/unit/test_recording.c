@@ -282,7 +282,7 @@ START_TEST(foreign_files)
 	bytes_store_u32(bytes + 8, TAPE_FILE_VERSION + 1);
 	must_refuse("the header is damaged");
 	bytes_store_u32(bytes + 12, (uint32_t)crc32_z(0, bytes, 12));
-	must_refuse("a recording of format 5");
+	must_refuse("a recording of format 6");
 }
 END_TEST
 
