@@ -74,7 +74,7 @@ class Monitor:
 
 
 class Machine:
-    """A pulse payload in three replicas; a context manager that leaves no process and no folder behind."""
+    """A pulse payload in replicas; a context manager that leaves no process and no folder behind."""
 
     def __init__(self, setup, memory, touch):
         self.folder = tempfile.mkdtemp(prefix="tercet-recovery.")
@@ -84,7 +84,7 @@ class Machine:
         self.written = (0, 0)
         self.command = [setup.tercet, "run", "--payload", setup.payload,
                         "--append", f"scale=1000000 bytes={touch << 20} step={setup.gap_us}",
-                        "--replicas", "3", "--memory", f"{memory}M", "--vote-interval", setup.vote_interval,
+                        "--replicas", str(setup.replicas), "--memory", f"{memory}M", "--vote-interval", setup.vote_interval,
                         # Faults are many, and none of them is the core's.
                         "--core-faults", "0", "--name", f"recovery-{os.getpid()}",
                         "--monitor", f"{self.folder}/monitor", "--reports", self.folder,

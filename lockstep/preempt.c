@@ -79,6 +79,13 @@ result preempt_available(bool has_shim)
 	return choose_backend(has_shim, &backend);
 }
 
+/* One of them says so for all. */
+static void say_why_not(const struct replica *replica, const result *r)
+{
+	if (replica->config.index == 0)
+		log_info("code that never exits is not preempted: %s", r->failure->message);
+}
+
 result preempt_create(struct replica *replica)
 {
 	struct preempt *preempt = &replica->preempt;
@@ -93,12 +100,12 @@ result preempt_create(struct replica *replica)
 	TRY(alarm_create(&preempt->alarm));
 	r = choose_backend(replica->machine.has_shim, &backend);
 	if (failed(r)) {
-		log_info("code that never exits is not preempted: %s", r.failure->message);
+		say_why_not(replica, &r);
 		return OK;
 	}
 	r = native_step_create(&preempt->native, &replica->ram);
 	if (failed(r)) {
-		log_info("code that never exits is not preempted: %s", r.failure->message);
+		say_why_not(replica, &r);
 		return OK;
 	}
 	breakpoints_create(&preempt->breakpoints, &replica->machine, backend);
@@ -128,13 +135,21 @@ void preempt_boot(struct preempt *preempt)
 	preempt->programs = !preempt->patches;
 }
 
+/* What it took a kernel to boot is no debt of theirs. */
+static void programs_begin(struct preempt *preempt)
+{
+	preempt->programs = true;
+	preempt->budget.credit = 0;
+}
+
 void preempt_enter(struct replica *replica, uint64_t now)
 {
 	struct preempt *preempt = &replica->preempt;
 
 	preempt->segment_begin = now;
 	/* Programs that are always taken out in the kernel are seen here at least. */
-	preempt->programs |= trap_shim_was_in_user_mode(&replica->machine.shim);
+	if (!preempt->programs && trap_shim_was_in_user_mode(&replica->machine.shim))
+		programs_begin(preempt);
 	/* One alarm in a grace period, however many segments there are in it. */
 	if (preempt->works && !alarm_pending(&preempt->alarm, now))
 		alarm_set(&preempt->alarm, now + replica->config.preempt_grace);
@@ -330,8 +345,9 @@ static bool wait_to_stop(struct replica *replica, bool too_far)
 {
 	const struct timespec pause = { .tv_nsec = WAIT_LOOK_NS };
 	struct preempt *preempt = &replica->preempt;
-	/* Where registers lead now is the time, for they may not for long. */
-	bool at_once = too_far ||
+	/* A kernel that spins before its first program does so until a tick comes. Where registers lead now is the
+	 * time, for they may not for long. */
+	bool at_once = too_far || (!preempt->programs && replica->config.preempt_budget > 0) ||
 		       (preempt_shows_the_way(preempt) && !is_in_debt(replica, clock_monotonic_ns()));
 	bool may = may_stop(replica, clock_monotonic_ns(), at_once);
 	uint64_t begin = run_meter_cpu();
@@ -518,7 +534,8 @@ static result look_for_programs(struct replica *replica)
 	if (replica->preempt.programs)
 		return OK;
 	TRY(machine_export(&replica->machine, &state));
-	replica->preempt.programs = (state.segment[SEG_CS].selector & RING) == RING;
+	if ((state.segment[SEG_CS].selector & RING) == RING)
+		programs_begin(&replica->preempt);
 	return OK;
 }
 
