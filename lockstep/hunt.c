@@ -17,9 +17,8 @@ enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 
 /* after so many visits, and if it was not, after twice as many. */
 enum { TRIAL_VISITS_MOST = 1024 };
 /* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the budget
- * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. To see there how fast
- * registers move may take a part of it. */
-enum { NEAR_WATCHDOG_PART = 4, NEAR_SAMPLES_PART = 4, PS_PER_NS = 1000 };
+ * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. */
+enum { NEAR_WATCHDOG_PART = 4, PS_PER_NS = 1000 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
@@ -279,6 +278,15 @@ static void plan_trial(struct hunt *hunt, bool cheaper)
 	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
 }
 
+/* What was not spent in the guest was spent on looking. The leader's way is no measure of that: processors that share a
+ * core are faster where the other one waits. */
+static uint64_t spent_ns(const struct hunt *hunt)
+{
+	uint64_t ran = run_meter_read(&hunt->meter);
+
+	return ran > hunt->guest_ns ? ran - hunt->guest_ns : 0;
+}
+
 /* To look at all of a way, on the vCPU or in place, is exact; to be led by registers is cheap, but a late alarm may
  * pass the stop. So they lead where the budget has no more than this for it. */
 static uint64_t may_cost(const struct hunt *hunt, uint64_t way_ns)
@@ -296,7 +304,7 @@ static bool is_near(const struct hunt *hunt)
 	if (2 * hunt->looped < hunt->executed)
 		return false;
 	if (hunt->aim.count < AIM_SAMPLES)
-		return hunt->executed * hunt->ps_each / PS_PER_NS < may_cost(hunt, way) / NEAR_SAMPLES_PART;
+		return hunt->executed * hunt->ps_each / PS_PER_NS < may_cost(hunt, way);
 	if (!aim_remaining(&hunt->aim, hunt_leads(hunt), hunt->stop->cpu.gpr, &instructions) ||
 	    instructions > most * PS_PER_NS / (hunt->ps_each + 1))
 		return false;
@@ -306,14 +314,17 @@ static bool is_near(const struct hunt *hunt)
 	return ns <= may_cost(hunt, (uint64_t)(part * (double)way));
 }
 
-/* Whether all visits on the rest of the way cost more than the budget has for it; where they are dense they do. */
+/* Whether all visits on the rest of the way cost more than the budget has for it. How many there are is not known where
+ * they are dense: then what they have cost so far counts. */
 static bool walk_is_dear(const struct hunt *hunt)
 {
 	const uint64_t way = hunt->stop->run_ns, rest = way > hunt->guest_ns ? way - hunt->guest_ns : 0;
 	const uint64_t recurs_ns = hunt->stop->recurs_ns;
 
-	return hunt->executed >= hunt->lead_at &&
-	       (recurs_ns == 0 || rest / recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest));
+	if (hunt->executed < hunt->lead_at)
+		return false;
+	return recurs_ns == 0 ? spent_ns(hunt) > may_cost(hunt, way) :
+				rest / recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest);
 }
 
 /* Whether it is not yet time to ask registers for the way. */
@@ -402,15 +413,6 @@ static result search(struct hunt *hunt)
 			hunt_finish(hunt, HUNT_LOST);
 	}
 	return OK;
-}
-
-/* What was not spent in the guest was spent on looking. The leader's way is no measure of that: processors that share a
- * core are faster where the other one waits. */
-static uint64_t spent_ns(const struct hunt *hunt)
-{
-	uint64_t ran = run_meter_read(&hunt->meter);
-
-	return ran > hunt->guest_ns ? ran - hunt->guest_ns : 0;
 }
 
 /* What this hunt says of the next ones. */

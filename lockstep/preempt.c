@@ -30,7 +30,7 @@
 #define BEGIN_NS NS_PER_MS
 /* A way that is shorter can be paid for. */
 #define WAIT_WAY_NS (10 * NS_PER_MS)
-enum { FOLLOW_TIMES = 4 };
+enum { FOLLOW_TIMES = 4, FOLLOW_WATCHDOG_PART = 8 };
 /* To find a place that it seldom comes to, the guest is followed for as long as it has run, within these. */
 #define SETTLE_MIN_NS NS_PER_MS
 #define SETTLE_MAX_NS (20 * NS_PER_MS)
@@ -328,13 +328,15 @@ static bool may_stop(struct replica *replica, uint64_t now, bool at_once)
 	return budget_affords(&preempt->budget, cost, replica->config.preempt_budget, now) || at_once;
 }
 
-/* Followers that are behind are not left behind farther and farther: they have a few times the last way for it. */
+/* Followers that are behind are not left behind farther and farther: they have a few times the last way for it, and a
+ * part of a watchdog's time. */
 static bool waits_for_followers(const struct replica *replica)
 {
 	const struct preempt *preempt = &replica->preempt;
 
 	return !stop_is_found(replica) &&
-	       clock_monotonic_ns() < preempt->stopped_at + FOLLOW_TIMES * preempt->stop_way;
+	       clock_monotonic_ns() < preempt->stopped_at + FOLLOW_TIMES * preempt->stop_way +
+					      replica->config.watchdog / FOLLOW_WATCHDOG_PART;
 }
 
 /*
