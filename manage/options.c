@@ -15,7 +15,7 @@
 #define DEFAULT_REPLICAS 3
 #define DEFAULT_VOTE_INTERVAL (10 * NS_PER_MS)
 #define DEFAULT_WATCHDOG (5 * NS_PER_S)
-#define DEFAULT_PREEMPT_GRACE 0 /* none */
+#define DEFAULT_PREEMPT_GRACE NS_PER_MS
 #define DEFAULT_PREEMPT_BUDGET 50 /* thousandths */
 #define DEFAULT_SEGMENT_MAX (2 * NS_PER_S)
 #define DEFAULT_SCRUB (64ull << 20)
@@ -115,7 +115,7 @@ const char *options_help(void)
 	       "  --watchdog TIME          a replica without a sign of life for so long hangs, 100ms to 86400s\n"
 	       "                           (default: 5s)\n"
 	       "  --preempt-grace TIME     a guest that computes for so long without an exit is preempted if there is\n"
-	       "                           something for it: 100us to 10s, or none (default: none)\n"
+	       "                           something for it: 100us to 10s, or none (default: 1ms)\n"
 	       "  --preempt-budget PERCENT of the time that preemptions may take, 0.1 to 100 (default: 5)\n"
 	       "  --max-segment TIME       code that never exits is preempted for a vote, 1ms to 60s (default: 2s)\n"
 	       "  --sync votes|strict      strict: replicas wait for one another at every exit and compare it;\n"
@@ -351,6 +351,7 @@ static result take_option(struct options_reader *reader, int id, const char *val
 	case OPTION_WATCHDOG:
 		return parse_range("--watchdog", value, WATCHDOG_MIN, WATCHDOG_MAX, &options->watchdog);
 	case OPTION_PREEMPT_GRACE:
+		reader->preempt_given = true;
 		if (strcmp(value, "none") == 0) {
 			options->preempt_grace = 0;
 			return OK;
@@ -434,9 +435,11 @@ result options_end(struct options_reader *reader)
 		return fail(STATUS_USAGE, "nothing to run: give --kernel FILE or --payload FILE");
 	if (options->kind == BOOT_PAYLOAD && options->initrd)
 		return fail(STATUS_USAGE, "--initrd: a payload takes no initrd");
-	if (options->strict && options->preempt_grace != 0)
+	if (options->strict && options->preempt_grace != 0 && reader->preempt_given)
 		return fail(STATUS_USAGE, "--sync strict: replicas that meet at every exit cannot be preempted between "
 					  "exits; leave out --preempt-grace");
+	if (options->strict)
+		options->preempt_grace = 0;
 	if (!options->command_line)
 		options->command_line = options->kind == BOOT_LINUX ? DEFAULT_COMMAND_LINE : "";
 	for (unsigned i = 0; i < reader->faults; i++)

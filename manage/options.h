@@ -17,6 +17,7 @@ must_check result options_parse(int argc, char **argv, struct machine_options *o
 struct options_reader {
 	struct machine_options *machine;
 	struct monitor_options *monitor;
+	bool preempt_given; /* whether there is to be preemption was said */
 	unsigned faults; /* taken last: they need the number of replicas */
 	const char *fault[INJECT_FAULTS_MAX];
 };
