@@ -1,5 +1,5 @@
 /* Options of `tercet run`: what holds where nothing is said, and what does not go together. */
-#include "tests/unit/fixture.h"
+#include "tests/unit/guest_memory.h"
 
 #include <string.h>
 
