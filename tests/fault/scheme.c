@@ -31,7 +31,8 @@ const char *scheme_usage(void)
 	       "  epoch      follows a leadership that does not exist; variant: which\n"
 	       "  held       says that it stands still; variant 1: that it never does\n"
 	       "  doorbell   takes the rings that others gave, and makes whoever asks wait\n"
-	       "  doors      tries to write what is not its own, and logs what came of it\n"
+	       "  doors      tries to write what is not its own, and logs what came of it; as it starts, or with\n"
+	       "             variant 1 at its first vote, in its sandbox\n"
 	       "  honest     does nothing\n";
 }
 
@@ -243,6 +244,8 @@ void scheme_vote(struct plan *plan, uint64_t number)
 		atomic_store(&control->state, REPLICA_FAILED);
 		wait_for_death(plan);
 	}
+	if (plan_is(plan, "doors") && plan->variant == 1 && number == 0)
+		try_doors(plan);
 	if (plan_is(plan, "lazy") && number % plan->every == 0 && plan_strike(plan, UINT64_MAX, &strike))
 		control->records[number % CONTROL_VOTE_SLOTS].ballot.digests[VOTE_CPU].bytes[0] ^= 1;
 }
@@ -293,7 +296,7 @@ result scheme_start(struct plan *plan)
 		return poke_helper(plan, live_lazy);
 	if (plan_is(plan, "doorbell"))
 		return poke_helper(plan, live_doorbell);
-	if (plan_is(plan, "doors"))
+	if (plan_is(plan, "doors") && plan->variant == 0)
 		try_doors(plan);
 	return OK;
 }
