@@ -546,7 +546,7 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	struct preempt *preempt = &replica->preempt;
 	uint64_t now = clock_monotonic_ns(), next, waits;
 	enum source_need need;
-	bool too_far;
+	bool too_far, takes = true;
 
 	*ended = false;
 	if (!preempt->works || alarm_pending(&preempt->alarm, now))
@@ -559,14 +559,15 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	}
 	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
 				 now, &next);
-	if (need != SOURCE_NEEDS_NOTHING && !preempt->programs &&
-	    (!spin_seen(&preempt->spin) || !machine_interrupts_enabled(&replica->machine))) {
+	if (need != SOURCE_NEEDS_NOTHING)
+		TRY(machine_takes_interrupts(&replica->machine, &takes));
+	if (need != SOURCE_NEEDS_NOTHING && !preempt->programs && (!spin_seen(&preempt->spin) || !takes)) {
 		next = replica->config.preempt_grace / SPIN_LOOKS_GRACE;
 		preempt_go_until(preempt, now + (next > SPIN_APART_NS ? next : SPIN_APART_NS));
 		return OK;
 	}
 	waits = waits_until(replica, view, now);
-	if (need == SOURCE_NEEDS_INPUT && !machine_interrupts_enabled(&replica->machine)) {
+	if (need == SOURCE_NEEDS_INPUT && !takes) {
 		/* It could not take it. */
 		need = SOURCE_NEEDS_NOTHING;
 		next = now + replica->config.preempt_grace;

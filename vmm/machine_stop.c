@@ -18,21 +18,39 @@ static bool events_on_the_way(const struct cpu_state *state)
 	return ((state->pending_interrupt | state->pending_exception) & CPU_EVENT_VALID) || state->nmi;
 }
 
+/* Whether the vCPU is in its guest; then it is that, and not the shim any more, whose registers KVM shows. */
+static result find_guest(struct machine *machine, bool *inside)
+{
+	enum kvm_vcpu_place place = KVM_VCPU_NESTED;
+
+	if (machine->has_shim)
+		TRY(kvm_vcpu_find(&machine->vcpu, &place));
+	*inside = place == KVM_VCPU_NESTED;
+	if (*inside)
+		machine->in_shim = false;
+	return OK;
+}
+
+result machine_takes_interrupts(struct machine *machine, bool *takes)
+{
+	bool inside;
+
+	TRY(find_guest(machine, &inside));
+	*takes = machine_interrupts_enabled(machine);
+	return OK;
+}
+
 result machine_stop_allowed(struct machine *machine, struct cpu_state *state, bool *allowed)
 {
 	struct instruction instruction;
+	bool inside;
 
 	*allowed = false;
 	if (breakpoints_planted(machine))
 		return OK;
-	if (machine->has_shim) {
-		enum kvm_vcpu_place place;
-
-		TRY(kvm_vcpu_find(&machine->vcpu, &place));
-		if (place != KVM_VCPU_NESTED)
-			return OK;
-	}
-	machine->in_shim = false;
+	TRY(find_guest(machine, &inside));
+	if (!inside)
+		return OK;
 	TRY(machine_export(machine, state));
 	*allowed = !events_on_the_way(state) && !state->interrupt_shadow &&
 		   !(state->rflags & (RFLAGS_TF | RFLAGS_RF)) &&
