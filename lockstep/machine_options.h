@@ -24,6 +24,7 @@ struct machine_options {
 	uint64_t vote_interval;   /* ns */
 	uint32_t time_dilation;   /* host time for each unit of guest time, from 1; lockstep/guest_time.h */
 	uint64_t preempt_grace;   /* ns without an exit before the guest may be preempted; 0: it is not */
+	bool preempt_unasked;     /* nobody asked for it: it is left out where it is dear */
 	uint64_t segment_max;     /* ns after which a vote preempts code that does not exit */
 	unsigned preempt_budget;  /* for preemptions, in thousandths of the time */
 	bool strict;              /* a rendezvous at every exit */

@@ -72,11 +72,14 @@ static result choose_backend(bool has_shim, enum breakpoint_backend *backend)
 	return breakpoints_self_test(*backend, true);
 }
 
-result preempt_available(bool has_shim)
+result preempt_available(bool has_shim, uint64_t *cost_ns)
 {
+	const uint64_t begin = run_meter_cpu();
 	enum breakpoint_backend backend;
+	result r = choose_backend(has_shim, &backend);
 
-	return choose_backend(has_shim, &backend);
+	*cost_ns = run_meter_cpu() - begin;
+	return r;
 }
 
 /* One of them says so for all. */

@@ -58,8 +58,8 @@ struct preempt {
 };
 
 /* Whether guests that need the trap shim, or those that do not, can be preempted here; why not. Tries it on a guest of
- * its own. */
-must_check result preempt_available(bool has_shim);
+ * its own; `*cost_ns` of the processor's time that took, which tells how dear stops are. */
+must_check result preempt_available(bool has_shim, uint64_t *cost_ns);
 
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */
 must_check result preempt_create(struct replica *replica);

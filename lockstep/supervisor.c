@@ -41,6 +41,8 @@
 #define END_PATIENCE_NS (2 * NS_PER_S)
 /* Meanwhile it looks at them so often. */
 #define END_LOOK_MS 1
+/* A trial of breakpoints takes 2 ms on a processor, and 50 on one that is emulated. */
+#define PREEMPT_DEAR_NS (15 * NS_PER_MS)
 
 static void poll_fd(struct supervisor *supervisor, int operation, int fd, uint32_t events)
 {
@@ -195,13 +197,29 @@ static result open_input(const char *option, const char *path, int *fd, char *na
 	return in_context(fd_size(*fd, path, &size), "%s", option);
 }
 
+/* On processors a stop costs some ms. Where the trial alone costs so much, a usual budget has next to no stops, and what
+ * remains between two alarms is no time for a guest. */
+static uint64_t settle_preemption(const struct machine_options *options)
+{
+	uint64_t cost;
+
+	if (options->preempt_grace == 0 || !options->preempt_unasked ||
+	    failed(preempt_available(boot_needs_shim(options->kind), &cost)) || cost < PREEMPT_DEAR_NS)
+		return options->preempt_grace;
+	log_info("code that never exits is not preempted: to try it took %llu ms of this host's processor, so stops "
+		 "would be dear; with --preempt-grace TIME (10ms, say) it is preempted all the same",
+		 (unsigned long long)(cost / NS_PER_MS));
+	return 0;
+}
+
 static result make_command_line(const struct machine_options *options, struct replica_config *config)
 {
 	const char *users = options->command_line;
 	const char *addition = options->kind == BOOT_LINUX ? boot_command_line_addition(users, false) : "";
 	/* Whether guests can be preempted is tried on one, so it is only asked where something hangs on it. Replicas
 	 * say why if they cannot. */
-	bool preempted = !addition[0] || (options->preempt_grace > 0 && !failed(preempt_available(true)));
+	uint64_t cost;
+	bool preempted = !addition[0] || (config->preempt_grace > 0 && !failed(preempt_available(true, &cost)));
 
 	if (!preempted)
 		log_info("%s is appended to the kernel's command line: a delay loop cannot be calibrated where nothing "
@@ -219,7 +237,7 @@ static result make_config(struct supervisor *supervisor)
 		.replicas = supervisor->replicas,
 		.memory = options->memory,
 		.vote_interval = options->vote_interval,
-		.preempt_grace = options->preempt_grace,
+		.preempt_grace = settle_preemption(options),
 		.segment_max = options->segment_max,
 		.watchdog = options->watchdog,
 		.preempt_budget = options->preempt_budget,

@@ -440,6 +440,7 @@ result options_end(struct options_reader *reader)
 					  "exits; leave out --preempt-grace");
 	if (options->strict)
 		options->preempt_grace = 0;
+	options->preempt_unasked = !reader->preempt_given;
 	if (!options->command_line)
 		options->command_line = options->kind == BOOT_LINUX ? DEFAULT_COMMAND_LINE : "";
 	for (unsigned i = 0; i < reader->faults; i++)

@@ -27,19 +27,22 @@ START_TEST(preemption)
 	static const struct {
 		const char *given[3][2];
 		uint64_t grace;
+		bool unasked;
 	} cases[] = {
-		{ { { NULL } }, NS_PER_MS },
-		{ { { "preempt-grace", "20ms" } }, 20 * NS_PER_MS },
-		{ { { "preempt-grace", "none" } }, 0 },
-		{ { { "sync", "votes" } }, NS_PER_MS },
-		{ { { "sync", "strict" } }, 0 },
-		{ { { "sync", "strict" }, { "preempt-grace", "none" } }, 0 },
+		{ { { NULL } }, NS_PER_MS, true },
+		{ { { "preempt-grace", "20ms" } }, 20 * NS_PER_MS, false },
+		{ { { "preempt-grace", "1ms" } }, NS_PER_MS, false },
+		{ { { "preempt-grace", "none" } }, 0, false },
+		{ { { "sync", "votes" } }, NS_PER_MS, true },
+		{ { { "sync", "strict" } }, 0, true },
+		{ { { "sync", "strict" }, { "preempt-grace", "none" } }, 0, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		must_succeed(take(cases[i].given));
 		ck_assert_msg(machine.preempt_grace == cases[i].grace, "case %zu: %ju", i,
 			      (uintmax_t)machine.preempt_grace);
+		ck_assert_msg(machine.preempt_unasked == cases[i].unasked, "case %zu", i);
 	}
 }
 END_TEST
