@@ -339,9 +339,9 @@ END_TEST
 
 /* Sums up in several registers, with long instructions, a call, and a store: nothing of it may be lost or done twice.
  * Offsets from the code's begin are counted in the comments. */
-#define SUMS_ROUNDS UINT64_C(40000000)
+#define SUMS_ROUNDS UINT64_C(4000000)
 #define SUMS_TERM UINT64_C(0x9FB21C651E98DF25)
-GUEST_CODE(sums, "mov $40000000, %ecx\n"                /* 0 */
+GUEST_CODE(sums, "mov $4000000, %ecx\n"                 /* 0 */
 		 "1: movabs $0x9FB21C651E98DF25, %rax\n" /* 5 */
 		 "add %rcx, %rbx\n"                     /* 15 */
 		 "add %rax, %rdx\n"                     /* 18 */

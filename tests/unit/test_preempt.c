@@ -3,6 +3,7 @@
 #include "tests/unit/replica_world.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/futex.h"
@@ -460,9 +461,23 @@ START_TEST(kick_before_the_run)
 }
 END_TEST
 
+/* To be led by registers takes alarms that come in time. Where processors are emulated they do not, and nobody goes by
+ * them there: budgets are larger. */
+static int budgets_to_try(void)
+{
+	const uint64_t dear = 15 * NS_PER_MS; /* lockstep/supervisor.c says so, too */
+	uint64_t cost = 0;
+
+	if (!failed(preempt_available(false, &cost)) && cost < dear)
+		return 2;
+	printf("skip led by registers: alarms come late here\n");
+	return 1;
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("preempt");
+	int budgets;
 
 	if (!guest_machine_available("preemption"))
 		return fixture_run(suite);
@@ -474,8 +489,9 @@ int main(void)
 	TCase *deaf = tcase_create("deaf kernel");
 	TCase *wandering = tcase_create("wandering kernel");
 
+	budgets = budgets_to_try();
 	tcase_add_checked_fixture(endless, setup, teardown);
-	tcase_add_loop_test(endless, found, 0, 2);
+	tcase_add_loop_test(endless, found, 0, budgets);
 	tcase_add_test(endless, lost);
 	tcase_add_test(endless, left);
 	tcase_add_loop_test(endless, not_worth_while, 0, 3);
@@ -486,7 +502,7 @@ int main(void)
 	tcase_add_test(finite, turned_off);
 	tcase_add_test(finite, kick_before_the_run);
 	tcase_add_checked_fixture(dense, setup_spinner, teardown);
-	tcase_add_loop_test(dense, found, 0, 2);
+	tcase_add_loop_test(dense, found, 0, budgets);
 	tcase_add_test(dense, left);
 	tcase_add_checked_fixture(waiting, setup_waiting_kernel, teardown);
 	tcase_add_test(waiting, found_before_programs);
