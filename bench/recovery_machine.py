@@ -84,7 +84,8 @@ class Machine:
         self.written = (0, 0)
         self.command = [setup.tercet, "run", "--payload", setup.payload,
                         "--append", f"scale=1000000 bytes={touch << 20} step={setup.gap_us}",
-                        "--replicas", str(setup.replicas), "--memory", f"{memory}M", "--vote-interval", setup.vote_interval,
+                        "--replicas", str(setup.replicas), "--memory", f"{memory}M",
+                        "--vote-interval", setup.vote_interval,
                         # Faults are many, and none of them is the core's.
                         "--core-faults", "0", "--name", f"recovery-{os.getpid()}",
                         "--monitor", f"{self.folder}/monitor", "--reports", self.folder,

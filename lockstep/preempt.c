@@ -563,7 +563,7 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
 				 now, &next);
 	if (need != SOURCE_NEEDS_NOTHING)
-		TRY(machine_takes_interrupts(&replica->machine, &takes));
+		TRY(machine_stop_takes_interrupts(&replica->machine, &takes));
 	if (need != SOURCE_NEEDS_NOTHING && !preempt->programs && (!spin_seen(&preempt->spin) || !takes)) {
 		next = replica->config.preempt_grace / SPIN_LOOKS_GRACE;
 		preempt_go_until(preempt, now + (next > SPIN_APART_NS ? next : SPIN_APART_NS));

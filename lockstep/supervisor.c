@@ -197,8 +197,8 @@ static result open_input(const char *option, const char *path, int *fd, char *na
 	return in_context(fd_size(*fd, path, &size), "%s", option);
 }
 
-/* On processors a stop costs some ms. Where the trial alone costs so much, a usual budget has next to no stops, and what
- * remains between two alarms is no time for a guest. */
+/* On processors a stop costs some ms. Where the trial alone costs so much, a usual budget has next to no stops, and
+ * what remains between two alarms is no time for a guest. */
 static uint64_t settle_preemption(const struct machine_options *options)
 {
 	uint64_t cost;

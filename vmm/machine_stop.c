@@ -31,7 +31,7 @@ static result find_guest(struct machine *machine, bool *inside)
 	return OK;
 }
 
-result machine_takes_interrupts(struct machine *machine, bool *takes)
+result machine_stop_takes_interrupts(struct machine *machine, bool *takes)
 {
 	bool inside;
 

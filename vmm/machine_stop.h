@@ -20,9 +20,9 @@
  */
 must_check result machine_stop_allowed(struct machine *machine, struct cpu_state *state, bool *allowed);
 
-/* After MACHINE_INTERRUPTED: whether interrupts are on where the guest is. What was so at its last exit may be long ago:
- * behind the shim that may have been in a kernel that runs a program now. */
-must_check result machine_takes_interrupts(struct machine *machine, bool *takes);
+/* After MACHINE_INTERRUPTED: whether interrupts are on where the guest is. What was so at its last exit may be long
+ * ago: behind the shim that may have been in a kernel that runs a program now. */
+must_check result machine_stop_takes_interrupts(struct machine *machine, bool *takes);
 
 /*
  * Books a stop: the machine, which stands at `state` (exported), is at the next position, whose exit has the reason
