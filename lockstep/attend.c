@@ -58,6 +58,7 @@ static void follow(struct replica *replica, unsigned leader, uint64_t at)
 		source_live_init(&replica->sources.live, &links, replica->config.vote_interval);
 		replica->source = &replica->sources.live.source;
 		device_link_lead(replica);
+		preempt_lead(replica);
 		/* Its followers may have come here before it did: what they wait for is said anew. */
 		checked_word_store(&replica->own.control->reached, replica->machine.position);
 	} else {

@@ -94,8 +94,11 @@ result hunt_come_near(struct hunt *hunt)
 
 	while (taken && span > 0) {
 		TRY(sample(hunt, &taken));
-		if (!taken)
+		if (!taken) {
+			/* The guest is elsewhere, however near that looked. */
+			led = false;
 			break;
+		}
 		aim_add(&aim, asked, hunt_breakpoints(hunt)->here.gpr);
 		span = may_run(hunt, &aim, way, &led);
 		asked += span;

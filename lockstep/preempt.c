@@ -82,13 +82,6 @@ result preempt_available(bool has_shim, uint64_t *cost_ns)
 	return r;
 }
 
-/* One of them says so for all. */
-static void say_why_not(const struct replica *replica, const result *r)
-{
-	if (replica->config.index == 0)
-		log_info("code that never exits is not preempted: %s", r->failure->message);
-}
-
 result preempt_create(struct replica *replica)
 {
 	struct preempt *preempt = &replica->preempt;
@@ -102,13 +95,12 @@ result preempt_create(struct replica *replica)
 		return OK;
 	TRY(alarm_create(&preempt->alarm));
 	r = choose_backend(replica->machine.has_shim, &backend);
+	if (!failed(r))
+		r = native_step_create(&preempt->native, &replica->ram);
 	if (failed(r)) {
-		say_why_not(replica, &r);
-		return OK;
-	}
-	r = native_step_create(&preempt->native, &replica->ram);
-	if (failed(r)) {
-		say_why_not(replica, &r);
+		/* One of them says so for all. */
+		if (replica->config.index == 0)
+			log_info("code that never exits is not preempted: %s", r.failure->message);
 		return OK;
 	}
 	breakpoints_create(&preempt->breakpoints, &replica->machine, backend);
@@ -255,6 +247,15 @@ static uint64_t cost_so_far(const struct replica *replica)
 		most = ns > most ? ns : most;
 	}
 	return replica->preempt.spent_ns + most;
+}
+
+void preempt_lead(struct replica *replica)
+{
+	struct budget *budget = &replica->preempt.budget;
+
+	budget_begin(budget, clock_monotonic_ns());
+	(void)budget_affords(budget, cost_so_far(replica), 0, budget->credit_at);
+	budget->credit = 0;
 }
 
 /* Whether all followers have come out of the last stop: what that cost them is not known before. One that complains

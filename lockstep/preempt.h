@@ -68,6 +68,9 @@ void preempt_destroy(struct replica *replica);
 /* The guest boots, whatever ran before. */
 void preempt_boot(struct preempt *preempt);
 
+/* This replica leads from here on: what others have spent until now is not its debt. */
+void preempt_lead(struct replica *replica);
+
 /* A segment begins at host time `now`; to be called by whoever leads. */
 void preempt_enter(struct replica *replica, uint64_t now);
 
