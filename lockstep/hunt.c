@@ -19,6 +19,7 @@ enum { TRIAL_VISITS_MOST = 1024 };
 /* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the budget
  * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. */
 enum { NEAR_WATCHDOG_PART = 4, PS_PER_NS = 1000 };
+enum { REPLAY_TIMES = 20 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
 /* Where the stop's code is not in memory yet, and where nothing can be planted just now, the guest goes on so far. */
@@ -139,10 +140,13 @@ static result compare(struct hunt *hunt, bool *equal)
 }
 
 /* Nobody looks for longer than a watchdog's time: the supervisor waits for a ballot for twice that (watch.c). How often
- * the place is met says nothing: how far visits are apart changes with what the guest does. */
+ * the place is met says nothing: how far visits are apart changes with what the guest does. A replay has time. */
 static bool is_lost(const struct hunt *hunt)
 {
-	return run_meter_read(&hunt->meter) > hunt->stop->run_ns + hunt->replica->config.watchdog;
+	const struct replica_config *config = &hunt->replica->config;
+	const uint64_t patience = config->replays ? REPLAY_TIMES * config->watchdog : config->watchdog;
+
+	return run_meter_read(&hunt->meter) > hunt->stop->run_ns + patience;
 }
 
 /* Past the place at hand. */
@@ -467,9 +471,13 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 		.trial_at = wanted.recurs_ns > 0 ? TRIAL_VISITS : 1,
 		.trial_gap = TRIAL_VISITS,
 	};
-	uint64_t blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
+	uint64_t blind;
 	result r;
 
+	if (!replica->preempt.works)
+		return fail(STATUS_HOST, "the leader was stopped in code that does not exit, where this host cannot stop "
+					 "a guest");
+	blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
 	/* So its leader has seen, or it would not have looked for places; this replica may lead next. */
 	replica->preempt.programs |= wanted.recurs_ns > 0;
 	run_meter_start(&hunt.meter, 0);

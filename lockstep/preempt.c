@@ -310,8 +310,9 @@ static bool goes_too_far(struct replica *replica, uint64_t now)
 	const uint64_t way = way_of(preempt);
 	bool far;
 
+	/* Followers go by registers where the budget has nothing better (hunt.c). */
 	if (!preempt->programs || !replica->box.compared || replica->config.preempt_budget == 0 ||
-	    preempt_shows_the_way(preempt))
+	    (preempt_shows_the_way(preempt) && budget_for_way(replica->config.preempt_budget, way) < 2 * way))
 		return false;
 	if (preempt->charted == replica->machine.position + 1)
 		far = way > preempt->charted_way && aim_steady(&preempt->stops) == 0;

@@ -28,7 +28,7 @@ enum { FOLLOWER, LEADER, MEMBERS };
 /* While the replica works, it is looked at so often. */
 enum { LOOK_MS = 50 };
 #define PROGRESS_NS (200 * NS_PER_MS)
-enum { BAR_WIDTH = 40 };
+enum { BAR_WIDTH = 40, SHARE_ALL = 1000 };
 
 struct replay {
 	const struct replay_options *options;
@@ -421,6 +421,9 @@ static result make_config(struct replay *replay)
 		.memory = machine->memory,
 		.vote_interval = NS_PER_S,
 		.watchdog = replay->options->watchdog,
+		/* Stops are looked for as they were when it was recorded; time does not matter. */
+		.preempt_grace = NS_PER_MS,
+		.preempt_budget = SHARE_ALL,
 		.rtc_epoch = machine->rtc_epoch,
 		.kind = machine->kind,
 		.verbose = replay->options->verbose,
