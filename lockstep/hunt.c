@@ -475,8 +475,8 @@ result hunt_run(struct replica *replica, const struct stop_point *stop, enum hun
 	result r;
 
 	if (!replica->preempt.works)
-		return fail(STATUS_HOST, "the leader was stopped in code that does not exit, where this host cannot stop "
-					 "a guest");
+		return fail(STATUS_HOST, "the leader was stopped in code that does not exit, and this host cannot stop "
+					 "a guest there");
 	blind = pace_blind(&replica->preempt.pace, wanted.run_ns);
 	/* So its leader has seen, or it would not have looked for places; this replica may lead next. */
 	replica->preempt.programs |= wanted.recurs_ns > 0;
