@@ -15,8 +15,8 @@ enum { LOOKS_PART = 8, ROOM_PART = 2 };
 #define SAMPLE_NS (5 * NS_PER_MS)
 enum { LATE_TIMES = 2 };
 /* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
- * long as there is room; for that each of these instructions counts so many ns. */
-enum { LEAD_TIMES = 4, INSTRUCTION_NS = 1 };
+ * long as there is room; for that each of these instructions counts so many ns, at most so many. */
+enum { LEAD_TIMES = 4, INSTRUCTION_NS = 1, INSTRUCTION_MOST_NS = 10 };
 
 /* Goes on to the next visit of the place, if it is near: there registers mean the same each time. */
 static result sample(struct hunt *hunt, bool *taken)
@@ -75,10 +75,15 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t
 	return span > SAMPLE_APART_NS ? span : 0;
 }
 
-/* Whether there is room for samples on a way. */
+/* Whether there is room for samples on a way. Where the budget has what it takes to look at all of it, registers are
+ * asked in what is its first half for sure: alarms may be later than they ever were. */
 static bool may_look(const struct hunt *hunt, uint64_t way)
 {
-	return AIM_SAMPLES * (apart(way) + pace_lateness(hunt_pace(hunt))) <= way / ROOM_PART;
+	const uint64_t whole = hunt->stop->run_ns, gone = hunt->guest_ns + hunt->executed * INSTRUCTION_MOST_NS;
+	const uint64_t samples = AIM_SAMPLES * (apart(way) + pace_lateness(hunt_pace(hunt)));
+	const bool needed = budget_for_way(hunt->replica->config.preempt_budget, whole) < 2 * whole;
+
+	return samples <= way / ROOM_PART && (needed || gone + samples <= whole / ROOM_PART);
 }
 
 /*
