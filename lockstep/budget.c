@@ -6,7 +6,7 @@
 #define CREDIT_TIME_NS NS_PER_S
 /* Nothing is dearer. */
 #define PRICE_MOST 1000000u
-enum { ALL = 1000, FOR_WAY_TIMES = 2, FOR_WAY_MOST = 8 };
+enum { ALL = 1000, FOR_WAY_TIMES = 2, FOR_WAY_MOST = 8, FOR_WAY_LARGE = 2 };
 
 void budget_begin(struct budget *budget, uint64_t now)
 {
@@ -56,4 +56,9 @@ uint64_t budget_for_way(uint32_t share, uint64_t way_ns)
 		return most;
 	ns = FOR_WAY_TIMES * way_ns / (ALL - share) * share;
 	return ns < most ? ns : most;
+}
+
+bool budget_is_large(uint32_t share, uint64_t way_ns)
+{
+	return budget_for_way(share, way_ns) >= FOR_WAY_LARGE * way_ns;
 }

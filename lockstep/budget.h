@@ -35,4 +35,7 @@ bool budget_covers(uint32_t share, uint32_t price);
  * their costs, since not all of the time is ways; eight times the way at most. */
 uint64_t budget_for_way(uint32_t share, uint64_t way_ns);
 
+/* Whether that is so much that all of such ways is looked at, and nobody counts on less: twice the way. */
+bool budget_is_large(uint32_t share, uint64_t way_ns);
+
 #endif

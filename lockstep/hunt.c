@@ -318,14 +318,14 @@ static bool is_near(const struct hunt *hunt)
 	return ns <= may_cost(hunt, (uint64_t)(part * (double)way));
 }
 
-/* Whether all visits on the rest of the way cost more than the budget has for it, and it has no more than the way takes
- * twice. How many there are is not known where they are dense: then what they have cost so far counts. */
+/* Whether all visits on the rest of the way cost more than a budget has for it that is not large. How many there are is
+ * not known where they are dense: then what they have cost so far counts. */
 static bool walk_is_dear(const struct hunt *hunt)
 {
 	const uint64_t way = hunt->stop->run_ns, rest = way > hunt->guest_ns ? way - hunt->guest_ns : 0;
 	const uint64_t recurs_ns = hunt->stop->recurs_ns;
 
-	if (hunt->executed < hunt->lead_at || may_cost(hunt, way) >= 2 * way)
+	if (hunt->executed < hunt->lead_at || budget_is_large(hunt->replica->config.preempt_budget, way))
 		return false;
 	return recurs_ns == 0 ? spent_ns(hunt) > may_cost(hunt, way) :
 				rest / recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest);

@@ -81,9 +81,9 @@ static bool may_look(const struct hunt *hunt, uint64_t way)
 {
 	const uint64_t whole = hunt->stop->run_ns, gone = hunt->guest_ns + hunt->executed * INSTRUCTION_MOST_NS;
 	const uint64_t samples = AIM_SAMPLES * (apart(way) + pace_lateness(hunt_pace(hunt)));
-	const bool needed = budget_for_way(hunt->replica->config.preempt_budget, whole) < 2 * whole;
 
-	return samples <= way / ROOM_PART && (needed || gone + samples <= whole / ROOM_PART);
+	return samples <= way / ROOM_PART && (!budget_is_large(hunt->replica->config.preempt_budget, whole) ||
+					      gone + samples <= whole / ROOM_PART);
 }
 
 /*

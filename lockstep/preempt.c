@@ -254,8 +254,7 @@ void preempt_lead(struct replica *replica)
 	struct budget *budget = &replica->preempt.budget;
 
 	budget_begin(budget, clock_monotonic_ns());
-	(void)budget_affords(budget, cost_so_far(replica), 0, budget->credit_at);
-	budget->credit = 0;
+	budget->cost_seen = cost_so_far(replica);
 }
 
 /* Whether all followers have come out of the last stop: what that cost them is not known before. One that complains
@@ -312,7 +311,7 @@ static bool goes_too_far(struct replica *replica, uint64_t now)
 
 	/* Followers go by registers where the budget has nothing better (hunt.c). */
 	if (!preempt->programs || !replica->box.compared || replica->config.preempt_budget == 0 ||
-	    (preempt_shows_the_way(preempt) && budget_for_way(replica->config.preempt_budget, way) < 2 * way))
+	    (preempt_shows_the_way(preempt) && !budget_is_large(replica->config.preempt_budget, way)))
 		return false;
 	if (preempt->charted == replica->machine.position + 1)
 		far = way > preempt->charted_way && aim_steady(&preempt->stops) == 0;

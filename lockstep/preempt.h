@@ -59,6 +59,8 @@ struct preempt {
 
 /* Whether guests that need the trap shim, or those that do not, can be preempted here; why not. Tries it on a guest of
  * its own; `*cost_ns` of the processor's time that took, which tells how dear stops are. */
+/* On a processor that is 2 ms, on one that is emulated 50: from here on stops are dear. */
+#define PREEMPT_DEAR_NS (15 * NS_PER_MS)
 must_check result preempt_available(bool has_shim, uint64_t *cost_ns);
 
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */

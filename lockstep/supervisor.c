@@ -41,8 +41,6 @@
 #define END_PATIENCE_NS (2 * NS_PER_S)
 /* Meanwhile it looks at them so often. */
 #define END_LOOK_MS 1
-/* A trial of breakpoints takes 2 ms on a processor, and 50 on one that is emulated. */
-#define PREEMPT_DEAR_NS (15 * NS_PER_MS)
 
 static void poll_fd(struct supervisor *supervisor, int operation, int fd, uint32_t events)
 {

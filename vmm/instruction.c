@@ -478,15 +478,14 @@ static bool behind_call(struct decoding *d, uint64_t linear, uint64_t inside)
 	enum { CALL_MIN = 2, CALL_MAX = 8 }; /* of register; of memory with REX, SIB and four bytes */
 	struct instruction instruction;
 	uint64_t physical;
-	bool constant;
 
 	if (!amd64_canonical(linear) || !page_walk_code(d->ram, d->state, linear, &physical) ||
 	    !ram_contains(d->ram, physical, 1))
 		return false;
-	constant = page_walk_constant_code(d->ram, d->state, linear, &physical);
 	for (unsigned length = CALL_MIN; length <= CALL_MAX; length++)
 		if (decode(d, linear - length, &instruction) && instruction.call && instruction.length == length)
-			return constant || calls_function_of(d, inside);
+			return page_walk_constant_code(d->ram, d->state, linear, &physical) ||
+			       calls_function_of(d, inside);
 	return false;
 }
 

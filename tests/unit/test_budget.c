@@ -108,6 +108,8 @@ START_TEST(for_a_way)
 	ck_assert_uint_eq(budget_for_way(800, NS_PER_S), 8 * NS_PER_S);
 	ck_assert_uint_eq(budget_for_way(999, NS_PER_S), 8 * NS_PER_S);
 	ck_assert_uint_eq(budget_for_way(1000, NS_PER_S), 8 * NS_PER_S);
+	ck_assert(budget_is_large(500, NS_PER_S));
+	ck_assert(!budget_is_large(499, NS_PER_S));
 }
 END_TEST
 

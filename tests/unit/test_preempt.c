@@ -465,10 +465,9 @@ END_TEST
  * them there: budgets are larger. */
 static int budgets_to_try(void)
 {
-	const uint64_t dear = 15 * NS_PER_MS; /* lockstep/supervisor.c says so, too */
 	uint64_t cost = 0;
 
-	if (!failed(preempt_available(false, &cost)) && cost < dear)
+	if (!failed(preempt_available(false, &cost)) && cost < PREEMPT_DEAR_NS)
 		return 2;
 	printf("skip led by registers: alarms come late here\n");
 	return 1;
