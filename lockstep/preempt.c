@@ -238,11 +238,12 @@ static uint64_t cost_so_far(const struct replica *replica)
 	uint64_t most = 0;
 
 	for (unsigned i = 0; i < replica->config.replicas; i++) {
-		const struct replica_statistics *counted = &replica->peers[i].control->statistics;
+		const struct replica_statistics *counted;
 		uint64_t ns;
 
 		if (i == replica->config.index)
 			continue;
+		counted = &replica->peers[i].control->statistics;
 		ns = counted->hunt_ns + (counted->hunts[HUNT_EXITED] + counted->hunts[HUNT_LOST]) * OVERSHOOT_NS;
 		most = ns > most ? ns : most;
 	}
