@@ -106,7 +106,8 @@ def account(stats, replica):
     """What the statistics tell of the fault in this replica: its kind, method, ns from injection to detection, ns from
     there to the end of the repair, pages copied. A member that is not known is None."""
     story = {"kind": None, "method": None, "detect_ns": None, "repair_ns": None, "pages": None}
-    faults = objects(stats.get("faults")) if isinstance(stats, dict) else []
+    # A guest that the fault took into a loop is found at its stop, where preemption finds it first.
+    faults = objects(stats.get("faults")) + objects(stats.get("overshoots")) if isinstance(stats, dict) else []
     # A fault in a leader's tape may be found in those who read it.
     mine = [f for f in faults if f.get("replica") == replica] or faults
     if not mine:

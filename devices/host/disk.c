@@ -43,6 +43,8 @@ struct disk {
 	size_t jobs; /* given and not taken back: the caller's thread alone */
 	uint64_t bytes;
 	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t settled;
+	unsigned settling; /* workers that have not dropped their rights yet */
 	struct worker workers[WORKERS];
 	struct queue done;
 	bool closing;
@@ -198,6 +200,8 @@ static void *work(void *argument)
 	if (failed(privilege_drop(NULL, 0)))
 		log_warning("a thread of a disk keeps this process's rights");
 	(void)pthread_mutex_lock(&disk->lock);
+	disk->settling--;
+	(void)pthread_cond_signal(&disk->settled);
 	for (;;) {
 		struct disk_job *job = queue_get(&worker->queue);
 
@@ -226,10 +230,16 @@ static result start_workers(struct disk *disk)
 	/* Signals are for whoever runs the machine. */
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	(void)pthread_mutex_lock(&disk->lock);
 	for (unsigned i = 0; i < WORKERS && status == 0; i++) {
 		status = pthread_create(&disk->workers[i].thread, NULL, work, &disk->workers[i]);
 		disk->workers[i].started = status == 0;
+		disk->settling += disk->workers[i].started;
 	}
+	/* A sandbox that comes next holds for all threads, and has no call with which to drop rights. */
+	while (disk->settling > 0)
+		(void)pthread_cond_wait(&disk->settled, &disk->lock);
+	(void)pthread_mutex_unlock(&disk->lock);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return status == 0 ? OK : fail_errno(STATUS_FAILED, status, "no thread for a disk");
 }
@@ -300,6 +310,7 @@ result disk_open(struct disk **opened, const char *path, bool read_only, int bel
 	disk->read_only = read_only;
 	queue_init(&disk->done);
 	(void)pthread_mutex_init(&disk->lock, NULL);
+	(void)pthread_cond_init(&disk->settled, NULL);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		disk->workers[i].disk = disk;
 		(void)pthread_cond_init(&disk->workers[i].more, NULL);
@@ -327,6 +338,7 @@ void disk_close(struct disk *disk)
 		disk_job_free(job);
 	for (unsigned i = 0; i < WORKERS; i++)
 		(void)pthread_cond_destroy(&disk->workers[i].more);
+	(void)pthread_cond_destroy(&disk->settled);
 	(void)pthread_mutex_destroy(&disk->lock);
 	fd_close(&disk->fd);
 	free(disk);

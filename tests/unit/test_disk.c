@@ -1,11 +1,13 @@
 /* A disk's backend: what is asked for is what is done, in order, and nothing beyond the file. */
 #include "tests/unit/guest_memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -134,6 +136,50 @@ START_TEST(reads_and_writes)
 	expect_bytes(SIZE - DISK_SECTOR, DISK_SECTOR, 0x11);
 	ck_assert_int_eq(done(DISK_WRITE, 0, SIZE, 0x22), 0);
 	expect_bytes(0, SIZE, 0x22);
+}
+END_TEST
+
+/* A number of a file like /proc/PID/status, behind its NAME. */
+static unsigned long long hexadecimal_of(const char *status_path, const char *name)
+{
+	FILE *status = fopen(status_path, "r");
+	unsigned long long number = 0;
+	char line[256];
+	bool found = false;
+
+	ck_assert_ptr_nonnull(status);
+	while (!found && fgets(line, sizeof(line), status)) {
+		found = strncmp(line, name, strlen(name)) == 0;
+		if (found)
+			number = strtoull(line + strlen(name), NULL, 16);
+	}
+	ck_assert(found);
+	ck_assert_int_eq(fclose(status), 0);
+	return number;
+}
+
+/* Whoever opens it may go into a sandbox next, which holds for all threads and in which no rights can be dropped. */
+START_TEST(threads_without_rights)
+{
+	DIR *tasks;
+	const struct dirent *entry;
+	unsigned threads = 0;
+
+	must_succeed(disk_open(&disk, path, false, bell));
+	tasks = opendir("/proc/self/task");
+	ck_assert_ptr_nonnull(tasks);
+	while ((entry = readdir(tasks)) != NULL) {
+		char status_path[sizeof("/proc/self/task//status") + sizeof(entry->d_name)];
+
+		if (entry->d_name[0] == '.' || strtol(entry->d_name, NULL, 10) == getpid())
+			continue;
+		(void)snprintf(status_path, sizeof(status_path), "/proc/self/task/%s/status", entry->d_name);
+		ck_assert_uint_eq(hexadecimal_of(status_path, "CapEff:"), 0);
+		ck_assert_uint_eq(hexadecimal_of(status_path, "CapPrm:"), 0);
+		threads++;
+	}
+	(void)closedir(tasks);
+	ck_assert_uint_ge(threads, 2);
 }
 END_TEST
 
@@ -301,6 +347,7 @@ int main(void)
 	tcase_add_checked_fixture(tests, make_file, remove_file);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, reads_and_writes);
+	tcase_add_test(tests, threads_without_rights);
 	tcase_add_test(tests, zeroes);
 	tcase_add_test(tests, in_order);
 	tcase_add_test(tests, closing_waits);
