@@ -253,11 +253,15 @@ bool attend_called(const struct replica *replica)
 
 /*
  * Should the leader be outvoted, its successor begins where the oldest vote without a verdict is: that is how far the
- * machine falls back. Votes for output follow one another fast, and only their number is bounded.
+ * machine falls back. Votes for output follow one another fast, and only their number is bounded. Where replicas share
+ * cores, followers take turns, so that verdicts come later, and who waits for one leaves a core idle.
  */
 static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 {
-	uint64_t lead = replica->config.vote_interval > LEAD_MIN_NS ? replica->config.vote_interval : LEAD_MIN_NS;
+	const uint64_t asked = atomic_load(&replica->supervisor->vote_interval);
+	const uint64_t interval = asked != 0 ? asked : replica->config.vote_interval;
+	const uint64_t turns = replica->config.crowding > 1 ? replica->config.crowding + 1 : 1;
+	const uint64_t lead = (interval > LEAD_MIN_NS ? interval : LEAD_MIN_NS) * turns;
 
 	return replica->box.votes - verdicts >= CONTROL_VOTE_BACKLOG ||
 	       clock_monotonic_ns() - replica->box.cast_ns[verdicts % CONTROL_VOTE_SLOTS] >= lead;

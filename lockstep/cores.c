@@ -205,7 +205,11 @@ static int best_free(const struct cores *cores)
 /* Gives a core to each replica that has none, or one that has been left; who has a good one keeps it. */
 static void settle(struct cores *cores)
 {
-	cores->pinned = cores->policy.mode != CORES_NONE && cores_left_over(cores) >= cores->replicas;
+	/* One alone shares its core with no replica, and the scheduler knows better where it is free. */
+	const enum cores_mode mode = cores->policy.mode;
+	const bool wanted = mode == CORES_LIST || (mode == CORES_AUTO && cores->replicas > 1);
+
+	cores->pinned = wanted && cores_left_over(cores) >= cores->replicas;
 	for (unsigned r = 0; r < cores->replicas; r++)
 		if (!cores->pinned || (cores->of[r] != NOT_PINNED && cores->core[cores->of[r]].left))
 			cores->of[r] = NOT_PINNED;
@@ -285,6 +289,13 @@ void cores_close(struct cores *cores)
 	*cores = (struct cores){ .core = NULL };
 }
 
+unsigned cores_crowding(const struct cores *cores)
+{
+	const unsigned left = cores_left_over(cores);
+
+	return (cores->replicas + left - 1) / left;
+}
+
 int cores_of(const struct cores *cores, unsigned replica)
 {
 	int index = replica < VOTE_REPLICAS_MAX ? cores->of[replica] : NOT_PINNED;
@@ -361,6 +372,17 @@ static unsigned places_of(const struct core_set *allowed, struct cores_place *pl
 	return count;
 }
 
+/* Machines that look at the same cores in the same order would all take the first ones. */
+static void rotate(struct cores_place *places, unsigned count, unsigned by)
+{
+	for (; by > 0; by--) {
+		const struct cores_place first = places[0];
+
+		memmove(places, places + 1, (count - 1) * sizeof(*places));
+		places[count - 1] = first;
+	}
+}
+
 result cores_open(struct cores *cores, const struct cores_policy *policy, unsigned replicas)
 {
 	struct core_set allowed = { .words = { 0 } };
@@ -372,7 +394,10 @@ result cores_open(struct cores *cores, const struct cores_policy *policy, unsign
 
 	if (!places)
 		return fail(STATUS_FAILED, "no memory for a table of cores");
-	result r = cores_open_on(cores, policy, replicas, places, places_of(&allowed, places));
+	const unsigned count = places_of(&allowed, places);
+
+	rotate(places, count, (unsigned)getpid() % count);
+	result r = cores_open_on(cores, policy, replicas, places, count);
 
 	free(places);
 	return r;

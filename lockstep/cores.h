@@ -79,10 +79,13 @@ must_check result cores_parse_faults(const char *text, struct cores_policy *poli
  * Errors: STATUS_USAGE a list that has too few cores, or one that may not be used; STATUS_HOST cores cannot be read. */
 must_check result cores_open(struct cores *cores, const struct cores_policy *policy, unsigned replicas);
 
-/* The same, on a host with these cores (ascending, at least one). */
+/* The same, on a host with these cores (at least one; the first are preferred). */
 must_check result cores_open_on(struct cores *cores, const struct cores_policy *policy, unsigned replicas,
 				const struct cores_place *places, unsigned count);
 void cores_close(struct cores *cores);
+
+/* How many replicas share a core, rounded up: 1 where there is one for each. */
+unsigned cores_crowding(const struct cores *cores);
 
 /* The core to which a replica is pinned, or -1: the scheduler decides. */
 int cores_of(const struct cores *cores, unsigned replica);

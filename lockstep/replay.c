@@ -420,6 +420,7 @@ static result make_config(struct replay *replay)
 		.replicas = MEMBERS,
 		.memory = machine->memory,
 		.vote_interval = NS_PER_S,
+		.crowding = 1,
 		.watchdog = replay->options->watchdog,
 		/* Stops are looked for as they were when it was recorded; time does not matter. */
 		.preempt_grace = NS_PER_MS,

@@ -31,6 +31,7 @@ result replica_config_take(struct replica_config *config, int fd)
 	TRY(fd_read_at(fd, "a replica's configuration", 0, config, sizeof(*config)));
 	if (config->magic != REPLICA_CONFIG_MAGIC || config->size != sizeof(*config) || config->replicas < 1 ||
 	    config->replicas > VOTE_REPLICAS_MAX || config->index >= config->replicas ||
+	    config->crowding < 1 || config->crowding > config->replicas ||
 	    config->faults > INJECT_FAULTS_MAX || config->pci_count > BOARD_PCI_MAX ||
 	    (config->kind != BOOT_LINUX && config->kind != BOOT_PAYLOAD) ||
 	    !terminated(config->kernel_name, sizeof(config->kernel_name)) ||

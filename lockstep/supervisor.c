@@ -374,6 +374,7 @@ static result set_up(struct supervisor *supervisor)
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		TRY(member_create(&supervisor->members[i], i, supervisor->options->memory));
 	TRY(cores_open(&supervisor->cores, &supervisor->options->cores, supervisor->replicas));
+	supervisor->config.crowding = cores_crowding(&supervisor->cores);
 	TRY(start_service(supervisor));
 	/* Late, so that a run that never began leaves no empty file. */
 	TRY(check_statistics(supervisor->options->statistics));

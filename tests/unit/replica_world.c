@@ -65,6 +65,7 @@ static struct replica *make_replica(struct replica_world *world, unsigned index)
 		.replicas = world->count,
 		.memory = GUEST_MACHINE_MEMORY,
 		.vote_interval = 1000 * NS_PER_S,
+		.crowding = 1,
 		.doorbell_fd = world->doorbell_fd,
 		.digest_key = { 7, 7, 7 },
 	};

@@ -150,6 +150,34 @@ START_TEST(too_few_cores)
 }
 END_TEST
 
+START_TEST(alone)
+{
+	open_on(plain, 1);
+	ck_assert_str_eq(placed(), "-");
+	cores_close(&cores);
+	must_succeed(cores_parse("2", &policy));
+	open_on(plain, 1);
+	ck_assert_str_eq(placed(), "2");
+}
+END_TEST
+
+START_TEST(taking_turns)
+{
+	const unsigned crowding[] = { 1, 1, 1, 1, 2 };
+
+	for (unsigned replicas = 1; replicas <= ARRAY_SIZE(crowding); replicas++) {
+		open_on(plain, replicas);
+		ck_assert_uint_eq(cores_crowding(&cores), crowding[replicas - 1]);
+		cores_close(&cores);
+	}
+	must_succeed(cores_open_on(&cores, &policy, 3, plain, 2));
+	ck_assert_uint_eq(cores_crowding(&cores), 2);
+	cores_close(&cores);
+	must_succeed(cores_open_on(&cores, &policy, 5, plain, 1));
+	ck_assert_uint_eq(cores_crowding(&cores), 5);
+}
+END_TEST
+
 START_TEST(none_is_none)
 {
 	must_succeed(cores_parse("none", &policy));
@@ -311,7 +339,9 @@ static void must_be_sound(const struct cores_place *places, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		left += cores.core[i].left;
 	ck_assert_uint_lt(left, count);
-	ck_assert(cores.pinned == (count - left >= cores.replicas));
+	ck_assert(cores.pinned == (cores.replicas > 1 && count - left >= cores.replicas));
+	ck_assert_uint_ge(cores_crowding(&cores) * (count - left), cores.replicas);
+	ck_assert_uint_lt((cores_crowding(&cores) - 1) * (count - left), cores.replicas);
 	for (unsigned r = 0; r < cores.replicas; r++) {
 		ck_assert((cores_of(&cores, r) >= 0) == cores.pinned);
 		if (!cores.pinned)
@@ -383,6 +413,22 @@ END_TEST
 
 /* --- this host --- */
 
+/* The machine of one replica is for this core, the last one that may be used if it is -1. */
+static void want_core(int core)
+{
+	char list[16];
+	cpu_set_t allowed;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	for (int i = 0; core < 0 && i < CPU_SETSIZE; i++)
+		if (CPU_ISSET((unsigned)i, &allowed) && CPU_COUNT(&allowed) == 1)
+			core = i;
+		else if (CPU_ISSET((unsigned)i, &allowed))
+			CPU_CLR((unsigned)i, &allowed);
+	(void)snprintf(list, sizeof(list), "%d", core);
+	must_succeed(cores_parse(list, &policy));
+}
+
 START_TEST(this_host)
 {
 	cpu_set_t allowed, now;
@@ -390,6 +436,9 @@ START_TEST(this_host)
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
 	must_succeed(cores_open(&cores, &policy, 1));
 	ck_assert_uint_eq(cores.count, (unsigned)CPU_COUNT(&allowed));
+	cores_close(&cores);
+	want_core(-1);
+	must_succeed(cores_open(&cores, &policy, 1));
 	for (unsigned i = 0; i < cores.count; i++) {
 		ck_assert(CPU_ISSET(cores.core[i].place.number, &allowed));
 		ck_assert_uint_le(cores.core[i].place.physical, cores.core[i].place.number);
@@ -448,6 +497,7 @@ START_TEST(processes)
 		(void)close(hold[1]);
 		_exit(read(hold[0], &byte, 1) == 0 ? 0 : 1);
 	}
+	want_core(-1);
 	must_succeed(cores_open(&cores, &policy, 1));
 	must_succeed(cores_apply(&cores, 0, pid));
 	ck_assert_int_eq(sched_getaffinity(pid, sizeof(now), &now), 0);
@@ -463,6 +513,7 @@ START_TEST(core_is_gone)
 {
 	static const struct cores_place far[] = { { 8000, 8000 } };
 
+	want_core(8000);
 	open_on(far, 1);
 	ck_assert_int_eq(cores_of(&cores, 0), 8000);
 	must_fail(cores_apply(&cores, 0, 0), STATUS_FAILED, "on core 8000");
@@ -482,6 +533,8 @@ int main(void)
 	tcase_add_test(tests, physical_cores_first);
 	tcase_add_test(tests, too_few_cores);
 	tcase_add_test(tests, none_is_none);
+	tcase_add_test(tests, alone);
+	tcase_add_test(tests, taking_turns);
 	tcase_add_test(tests, listed);
 	tcase_add_test(tests, bad_lists);
 	tcase_add_test(tests, core_is_left);
