@@ -104,20 +104,26 @@ def latencies(cell):
             if "injected_ns" in fault and fault["kind"] == "outvoted"]
 
 
+def found(cell):
+    return sum(len(row["stats"]["faults"]) for row in cell["rows"])
+
+
 def detection(data, cells):
     if data["lab"]:
         yield "Times of the lab mean nothing; here, in votes' intervals, or in parts of `--max-segment`."
         yield ""
     names = ("median", "p99", "longest") if data["lab"] else ("median, ms", "p99, ms", "longest, ms")
-    yield "| guest | faults found | " + " | ".join(names) + " |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| guest | replicas | faults | found | of these, timed | " + " | ".join(names) + " |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for cell in cells:
         values = latencies(cell)
+        counts = f"{cell.get('faults', 0) * len(cell['rows'])} | {found(cell)} | {len(values)}"
         if not values:
+            yield f"| {cell['group']} | {cell['variant']} | {counts} | - | - | - |"
             continue
         unit = (cell["x"] if data["lab"] else 1) * 1e6
         shown = [f"{value / unit:.2f}" for value in (statistics.median(values), quantile(values, 0.99), max(values))]
-        yield f"| {cell['group']} | {len(values)} | " + " | ".join(shown) + " |"
+        yield f"| {cell['group']} | {cell['variant']} | {counts} | " + " | ".join(shown) + " |"
 
 
 def idle(cells):

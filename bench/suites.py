@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 MIB = 1 << 20
 # A register of the processor that no payload touches: a bit that flips there stays until a vote sees it.
 FLIP = "reg:lstar:30"
+# Exits of the payload of that name for each point of its scale, and of any until its work begins.
+EXITS_A_SCALE = 1205
+PRINTED = 80
 # Pages per second; 25,600 are 100 MiB/s.
 RATES = (0, 1000, 5000, 25600, 100000, 400000)
 IDLE_SECONDS = {True: (2, 12), False: (2, 32)}
@@ -25,6 +28,7 @@ class Cell:
     options: tuple = ()
     x: float = 0.0       # where it stands in a plot
     base: bool = False   # others of the group are compared with it
+    faults: int = 0      # how many are injected
 
     def prints_alike(self):
         """Whether all runs of the group print the same: a Linux guest's lines have times in them."""
@@ -113,27 +117,31 @@ def memory(size):
 
 def detection(size):
     """Each run has faults in followers and in the leader, far enough from each other for repairs to end."""
-    usual = size.scale(20)
-    step = usual * 2000 // 9
-    for milliseconds in (500,) if size.lab else (10, 100):
-        yield detecting(size, f"exits all the time, a vote each {milliseconds} ms", "exits", f"scale={usual}",
-                        [i * step for i in range(1, 2 if size.lab else 7)], milliseconds)
-    # What it prints at first are some 150 exits; then each stop is a position.
-    for milliseconds in (500,) if size.lab else (50, 250):
-        preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ("--preempt-grace", "1ms")
-        yield detecting(size, f"never exits, `--max-segment {milliseconds}ms`", "tight",
-                        f"scale={size.scale(1000)} step=0",
-                        [160 + i * 6 for i in range(1 if size.lab else 6)], milliseconds,
-                        ("--max-segment", f"{milliseconds}ms", *preempted))
+    count = 1 if size.lab else 6 if size.quick else 12
+    for number in size.numbers[:2]:
+        for milliseconds in (500,) if size.lab else (10, 100):
+            # Six votes from one fault to the next, at some 20 exits for each ms of the guest.
+            apart = 4000 if size.lab else 120 * milliseconds
+            yield detecting(number, f"exits all the time, a vote each {milliseconds} ms", "exits",
+                            f"scale={(count + 1) * apart // EXITS_A_SCALE + 2}",
+                            [i * apart for i in range(1, count + 1)], milliseconds, size.votes()[2:])
+    # What it prints at first are exits; then each stop for a vote is a position.
+    for number in size.numbers[:2]:
+        for milliseconds in (500,) if size.lab else (50, 250):
+            preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ()
+            yield detecting(number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
+                            f"scale={size.scale(8 * milliseconds)} step=0",
+                            [PRINTED + i * 6 for i in range(count)], milliseconds,
+                            ("--max-segment", f"{milliseconds}ms", *size.votes()[2:], *preempted))
 
 
-def detecting(size, group, payload, arguments, positions, milliseconds, extra=()):
+def detecting(number, group, payload, arguments, positions, milliseconds, extra=()):
     faults = []
-    for number, position in enumerate(positions, 1):
-        faults += ["--inject", f"{number % 3}:{FLIP}@{position}"]
-    return Cell("detection", group, "3", payload=payload, arguments=arguments, replicas=3, x=milliseconds,
-                options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *size.votes()[2:], *extra,
-                         *faults))
+    for i, position in enumerate(positions, 1):
+        faults += ["--inject", f"{i % number}:{FLIP}@{position}"]
+    return Cell("detection", group, str(number), payload=payload, arguments=arguments, replicas=number,
+                x=milliseconds, faults=len(positions),
+                options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *extra, *faults))
 
 
 def scale(size):

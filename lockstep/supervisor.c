@@ -195,47 +195,55 @@ static result open_input(const char *option, const char *path, int *fd, char *na
 	return in_context(fd_size(*fd, path, &size), "%s", option);
 }
 
+/* What Linux's command line lacks where nothing preempts a delay loop; "" if nothing. */
+static const char *calibration_of(const struct machine_options *options)
+{
+	return options->kind == BOOT_LINUX ? boot_command_line_addition(options->command_line, false) : "";
+}
+
 /* On processors a stop costs some ms. Where the trial alone costs so much, a usual budget has next to no stops, and
- * what remains between two alarms is no time for a guest. */
-static uint64_t settle_preemption(const struct machine_options *options)
+ * what remains between two alarms is no time for a guest. `*works` tells whether a trial showed that it does: there
+ * is one only where something hangs on it. Replicas say why if it does not. */
+static uint64_t settle_preemption(const struct machine_options *options, bool *works)
 {
 	uint64_t cost;
 
-	if (options->preempt_grace == 0 || !options->preempt_unasked ||
-	    failed(preempt_available(boot_needs_shim(options->kind), &cost)) || cost < PREEMPT_DEAR_NS)
+	*works = false;
+	if (options->preempt_grace == 0 || (!options->preempt_unasked && !calibration_of(options)[0]))
 		return options->preempt_grace;
+	*works = !failed(preempt_available(boot_needs_shim(options->kind), &cost));
+	if (!*works || !options->preempt_unasked || cost < PREEMPT_DEAR_NS)
+		return options->preempt_grace;
+	*works = false;
 	log_info("code that never exits is not preempted: to try it took %llu ms of this host's processor, so stops "
 		 "would be dear; with --preempt-grace TIME (10ms, say) it is preempted all the same",
 		 (unsigned long long)(cost / NS_PER_MS));
 	return 0;
 }
 
-static result make_command_line(const struct machine_options *options, struct replica_config *config)
+static result make_command_line(const struct machine_options *options, bool preempted, struct replica_config *config)
 {
-	const char *users = options->command_line;
-	const char *addition = options->kind == BOOT_LINUX ? boot_command_line_addition(users, false) : "";
-	/* Whether guests can be preempted is tried on one, so it is only asked where something hangs on it. Replicas
-	 * say why if they cannot. */
-	uint64_t cost;
-	bool preempted = !addition[0] || (config->preempt_grace > 0 && !failed(preempt_available(true, &cost)));
+	const char *addition = calibration_of(options);
 
-	if (!preempted)
+	if (addition[0] && !preempted)
 		log_info("%s is appended to the kernel's command line: a delay loop cannot be calibrated where nothing "
 			 "preempts it",
 			 addition);
-	return boot_command_line(users, preempted, config->command_line, sizeof(config->command_line));
+	return boot_command_line(options->command_line, preempted || !addition[0], config->command_line,
+				 sizeof(config->command_line));
 }
 
 static result make_config(struct supervisor *supervisor)
 {
 	const struct machine_options *options = supervisor->options;
 	struct replica_config *config = &supervisor->config;
+	bool preempted;
 
 	*config = (struct replica_config){
 		.replicas = supervisor->replicas,
 		.memory = options->memory,
 		.vote_interval = options->vote_interval,
-		.preempt_grace = settle_preemption(options),
+		.preempt_grace = settle_preemption(options, &preempted),
 		.segment_max = options->segment_max,
 		.watchdog = options->watchdog,
 		.preempt_budget = options->preempt_budget,
@@ -251,7 +259,7 @@ static result make_config(struct supervisor *supervisor)
 		.faults = options->faults,
 	};
 	memcpy(config->fault, options->fault, sizeof(config->fault));
-	TRY(make_command_line(options, config));
+	TRY(make_command_line(options, preempted, config));
 	TRY(make_seed(supervisor));
 	TRY(open_input(options->kind == BOOT_PAYLOAD ? "--payload" : "--kernel", options->kernel, &config->kernel_fd,
 		       config->kernel_name));

@@ -105,9 +105,11 @@ def cells():
                     {"tercet": "t", "bare": "b", "payloads": "p", "kernel": "k", "initrd": "i", "accel": "tcg"}, "/f")))
     found = list(suites.detection(suites.Size(100, True)))
     for cell in found:
-        must("faults hit all replicas", {word[0] for word in cell.options if "@" in word} == {"0", "1", "2"})
-    silent = [cell for cell in found if "--max-segment" in cell.options]
-    must("a guest that never exits is preempted", silent and all("--preempt-grace" in c.options for c in silent))
+        must("faults hit all replicas", {word[0] for word in cell.options if "@" in word} == set("012"[:cell.replicas]))
+        must("as many as it says", sum("@" in word for word in cell.options) == cell.faults > 0)
+    must("guests that never exit", any("--max-segment" in cell.options for cell in found))
+    silent = [cell for cell in suites.detection(suites.Size(100, True, lab=True)) if "--max-segment" in cell.options]
+    must("in the lab they are preempted only if told", silent and all("--preempt-grace" in c.options for c in silent))
 
 
 def report():
@@ -116,6 +118,14 @@ def report():
          "rows": [{"wall": 2.0, "cpu": 1, "others": 0, "stats": None}] * 3},
         {"suite": "exits", "group": "g", "variant": "3", "base": False, "replicas": 3, "machines": 1, "x": 0,
          "rows": [{"wall": 9.0, "cpu": 3, "others": 0, "stats": None}] * 3}]}
+    fault = {"kind": "outvoted", "injected_ns": 10 ** 6, "detected_ns": 4 * 10 ** 6}
+    searched = [{"suite": "detection", "group": "g", "variant": "3", "faults": 3, "x": 10, "rows": [
+        {"stats": {"faults": faults}} for faults in ([fault, {"kind": "outvoted", "detected_ns": 5}], [])]}]
+    table = "\n".join(run_report.detection({"lab": False}, searched))
+    must(f"faults that nobody found are told: {table}", "| g | 3 | 6 | 2 | 1 | 3.00 | 3.00 | 3.00 |" in table)
+    searched[0]["rows"] = searched[0]["rows"][1:]
+    table = "\n".join(run_report.detection({"lab": False}, searched))
+    must(f"likewise where there are no others: {table}", "| g | 3 | 3 | 0 | 0 | - | - | - |" in table)
     lines = "\n".join(run_report.compared(data, data["cells"]))
     must(f"the lab's ratio is over N times that of one: {lines}", "| g | 3 | 1.500 (1.500 to 1.500) |" in lines)
     must("the lab shows no seconds", "wall, s" not in lines and "9.0" not in lines)
