@@ -102,12 +102,12 @@ def exits(size):
 
 
 def memory(size):
-    rates = RATES[::2] if size.quick else RATES
+    rates = (0, MIB * 100 // 4096, RATES[-2]) if size.quick else RATES
     for interval in INTERVALS[1:] if size.quick else INTERVALS:
         if size.lab:
             interval = {"1ms": "50ms", "10ms": "500ms", "100ms": "5s"}[interval]
         for rate in rates:
-            arguments = f"scale={size.scale(20 if size.quick else 100)} rate={rate} bytes={32 * MIB}"
+            arguments = f"scale={size.scale(60 if size.quick else 100)} rate={rate} bytes={32 * MIB}"
             shared = {"payload": "dirty", "arguments": arguments, "x": rate * 4096 / 1e6,
                       "options": ("--vote-interval", interval, *size.votes()[2:])}
             yield Cell("memory", f"{interval}, {rate} pages/s", "1", base=True, **shared)
@@ -130,8 +130,8 @@ def detection(size):
         for milliseconds in (500,) if size.lab else (50, 250):
             preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ()
             yield detecting(number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
-                            f"scale={size.scale(8 * milliseconds)} step=0",
-                            [PRINTED + i * 6 for i in range(count)], milliseconds,
+                            f"scale={size.scale(milliseconds * count / 5)} step=0",
+                            [PRINTED + i * 3 for i in range(count)], milliseconds,
                             ("--max-segment", f"{milliseconds}ms", *size.votes()[2:], *preempted))
 
 
