@@ -6,7 +6,7 @@ MIB = 1 << 20
 FLIP = "reg:lstar:30"
 # Exits of the payload of that name for each point of its scale, and of any until its work begins.
 EXITS_A_SCALE = 1205
-PRINTED = 80
+PRINTED = 73
 # Pages per second; 25,600 are 100 MiB/s.
 RATES = (0, 1000, 5000, 25600, 100000, 400000)
 IDLE_SECONDS = {True: (2, 12), False: (2, 32)}
@@ -130,15 +130,16 @@ def detection(size):
         for milliseconds in (500,) if size.lab else (50, 250):
             preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ()
             yield detecting(number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
-                            f"scale={size.scale(milliseconds * count / 5)} step=0",
-                            [PRINTED + i * 3 for i in range(count)], milliseconds,
+                            f"scale={size.scale(milliseconds * count / 4)} step=0",
+                            [PRINTED + i * 2 for i in range((count + 1) // 2)], milliseconds,
                             ("--max-segment", f"{milliseconds}ms", *size.votes()[2:], *preempted))
 
 
 def detecting(number, group, payload, arguments, positions, milliseconds, extra=()):
     faults = []
     for i, position in enumerate(positions, 1):
-        faults += ["--inject", f"{i % number}:{FLIP}@{position}"]
+        # Of two, the leader is taken to be the wrong one. If all faults are in one, those found in it are its own.
+        faults += ["--inject", f"{i % number if number > 2 else 0}:{FLIP}@{position}"]
     return Cell("detection", group, str(number), payload=payload, arguments=arguments, replicas=number,
                 x=milliseconds, faults=len(positions),
                 options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *extra, *faults))

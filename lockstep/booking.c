@@ -15,12 +15,16 @@ static uint64_t machine_ns(const struct supervisor *supervisor)
 }
 
 /* Replicas say when they committed a fault on purpose. */
-static uint64_t injected_ns(const struct supervisor *supervisor, unsigned replica)
+static uint64_t injected_ns(struct supervisor *supervisor, unsigned replica)
 {
 	const struct replica_statistics *statistics = &supervisor->members[replica].area.control->statistics;
 	uint64_t at = statistics->injected > 0 ? statistics->injected_ns : 0;
 
-	return at > supervisor->begin_ns ? at - supervisor->begin_ns : 0;
+	/* Of two that differ the leader is booked, whoever it was; an injection of long ago is not what that was. */
+	if (at <= supervisor->begin_ns || at == supervisor->care[replica].injected_ns)
+		return 0;
+	supervisor->care[replica].injected_ns = at;
+	return at - supervisor->begin_ns;
 }
 
 /* What a replica of which this is booked did. */

@@ -45,6 +45,7 @@ struct care {
 	uint64_t copied;        /* pages_copied when its repair began */
 	int core;               /* on which it cast its last vote, or -1 */
 	bool by_death;          /* is repaired because its process was lost, not because its data were wrong */
+	uint64_t injected_ns;   /* host time of the last injection that a fault was booked with */
 	json_t *fault;          /* its entry in the tally's faults while it is repaired, or NULL; borrowed */
 	char last_fault[160];
 };
