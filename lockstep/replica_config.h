@@ -23,10 +23,10 @@ struct replica_config {
 	uint32_t replicas; /* of all */
 	uint64_t memory;   /* bytes of guest RAM */
 	uint64_t vote_interval; /* ns */
-	uint32_t crowding;       /* replicas that share a core of the host's, rounded up; at least 1 */
 	uint64_t preempt_grace;  /* ns without an exit before the guest may be preempted; 0: it is not */
 	uint64_t segment_max;    /* ns after which a vote preempts */
 	uint32_t preempt_budget; /* for preemptions, in thousandths of the time */
+	uint32_t crowding;       /* replicas that share a core of the host's, rounded up; at least 1 */
 	uint64_t watchdog;      /* ns after which a replica that is silent is taken for hung */
 	int64_t rtc_epoch;      /* Unix time at guest time 0 */
 	uint32_t kind;          /* enum boot_kind */

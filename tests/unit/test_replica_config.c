@@ -15,6 +15,7 @@ static void setup(void)
 	memset(&config, 0, sizeof(config));
 	config.index = 2;
 	config.replicas = 3;
+	config.crowding = 2;
 	config.memory = 64 << 20;
 	config.kind = BOOT_PAYLOAD;
 	config.ram_fd = 17;
@@ -69,6 +70,10 @@ static const struct change {
 	FIELD(index, 0, true),
 	FIELD(index, 3, false),
 	FIELD(index, UINT32_MAX, false),
+	FIELD(crowding, 0, false),
+	FIELD(crowding, 1, true),
+	FIELD(crowding, 3, true),
+	FIELD(crowding, 4, false),
 	FIELD(kind, BOOT_LINUX, true),
 	FIELD(kind, 2, false),
 	FIELD(kind, UINT32_MAX, false),
