@@ -102,7 +102,7 @@ def exits(size):
 
 
 def memory(size):
-    rates = (0, MIB * 100 // 4096, RATES[-2]) if size.quick else RATES
+    rates = (RATES[0], *RATES[3:5]) if size.quick else RATES
     for interval in INTERVALS[1:] if size.quick else INTERVALS:
         if size.lab:
             interval = {"1ms": "50ms", "10ms": "500ms", "100ms": "5s"}[interval]
@@ -118,31 +118,31 @@ def memory(size):
 def detection(size):
     """Each run has faults in followers and in the leader, far enough from each other for repairs to end."""
     count = 1 if size.lab else 6 if size.quick else 12
+    preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ()
     for number in size.numbers[:2]:
         for milliseconds in (500,) if size.lab else (10, 100):
             # Six votes from one fault to the next, at some 20 exits for each ms of the guest.
             apart = 4000 if size.lab else 120 * milliseconds
-            yield detecting(number, f"exits all the time, a vote each {milliseconds} ms", "exits",
+            yield detecting(size, number, f"exits all the time, a vote each {milliseconds} ms", "exits",
                             f"scale={(count + 1) * apart // EXITS_A_SCALE + 2}",
-                            [i * apart for i in range(1, count + 1)], milliseconds, size.votes()[2:])
-    # What it prints at first are exits; then each stop for a vote is a position.
-    for number in size.numbers[:2]:
+                            [i * apart for i in range(1, count + 1)], milliseconds)
+        # What it prints at first are exits; then each stop for a vote is a position.
         for milliseconds in (500,) if size.lab else (50, 250):
-            preempted = ("--preempt-grace", "10ms", "--preempt-budget", "80") if size.lab else ()
-            yield detecting(number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
+            yield detecting(size, number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
                             f"scale={size.scale(milliseconds * count / 4)} step=0",
                             [PRINTED + i * 2 for i in range((count + 1) // 2)], milliseconds,
-                            ("--max-segment", f"{milliseconds}ms", *size.votes()[2:], *preempted))
+                            ("--max-segment", f"{milliseconds}ms", *preempted))
 
 
-def detecting(number, group, payload, arguments, positions, milliseconds, extra=()):
+def detecting(size, number, group, payload, arguments, positions, milliseconds, extra=()):
     faults = []
     for i, position in enumerate(positions, 1):
         # Of two, the leader is taken to be the wrong one. If all faults are in one, those found in it are its own.
         faults += ["--inject", f"{i % number if number > 2 else 0}:{FLIP}@{position}"]
     return Cell("detection", group, str(number), payload=payload, arguments=arguments, replicas=number,
                 x=milliseconds, faults=len(positions),
-                options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *extra, *faults))
+                options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *size.votes()[2:], *extra,
+                         *faults))
 
 
 def scale(size):

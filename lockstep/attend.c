@@ -258,8 +258,7 @@ bool attend_called(const struct replica *replica)
  */
 static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 {
-	const uint64_t asked = atomic_load(&replica->supervisor->vote_interval);
-	const uint64_t interval = asked != 0 ? asked : replica->config.vote_interval;
+	const uint64_t interval = supervisor_page_vote_interval(replica->supervisor, replica->config.vote_interval);
 	const uint64_t turns = replica->config.crowding > 1 ? replica->config.crowding + 1 : 1;
 	const uint64_t lead = (interval > LEAD_MIN_NS ? interval : LEAD_MIN_NS) * turns;
 

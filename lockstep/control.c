@@ -116,6 +116,13 @@ result supervisor_page_check(const struct supervisor_page *page)
 	return OK;
 }
 
+uint64_t supervisor_page_vote_interval(const struct supervisor_page *page, uint64_t configured)
+{
+	uint64_t asked = atomic_load(&page->vote_interval);
+
+	return asked != 0 ? asked : configured;
+}
+
 bool supervisor_page_calls(const struct supervisor_page *page, unsigned replica, uint32_t seen)
 {
 	return atomic_load_explicit(&page->attention[replica], memory_order_acquire) != seen;

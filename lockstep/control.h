@@ -300,6 +300,9 @@ must_check result supervisor_page_create(struct supervisor_page **page, int *fd,
 must_check result supervisor_page_map(struct supervisor_page **page, int fd, bool writable);
 must_check result supervisor_page_check(const struct supervisor_page *page);
 
+/* ns between votes: what was asked for while the machine runs, or else `configured`. */
+uint64_t supervisor_page_vote_interval(const struct supervisor_page *page, uint64_t configured);
+
 /* Whether there is something for this replica since its word of `attention` was `seen`. */
 bool supervisor_page_calls(const struct supervisor_page *page, unsigned replica, uint32_t seen);
 

@@ -372,17 +372,6 @@ static unsigned places_of(const struct core_set *allowed, struct cores_place *pl
 	return count;
 }
 
-/* Machines that look at the same cores in the same order would all take the first ones. */
-static void rotate(struct cores_place *places, unsigned count, unsigned by)
-{
-	for (; by > 0; by--) {
-		const struct cores_place first = places[0];
-
-		memmove(places, places + 1, (count - 1) * sizeof(*places));
-		places[count - 1] = first;
-	}
-}
-
 result cores_open(struct cores *cores, const struct cores_policy *policy, unsigned replicas)
 {
 	struct core_set allowed = { .words = { 0 } };
@@ -390,14 +379,15 @@ result cores_open(struct cores *cores, const struct cores_policy *policy, unsign
 	*cores = (struct cores){ .core = NULL };
 	if (sched_getaffinity(0, sizeof(allowed), (cpu_set_t *)(void *)allowed.words) < 0)
 		return fail_errno(STATUS_HOST, errno, "cannot tell which cores this process may use");
-	struct cores_place *places = calloc(CORES_MAX, sizeof(*places));
+	/* Twice the list, to begin anywhere: machines that all began with the first core would share it. */
+	struct cores_place *places = calloc(2 * (size_t)CORES_MAX, sizeof(*places));
 
 	if (!places)
 		return fail(STATUS_FAILED, "no memory for a table of cores");
 	const unsigned count = places_of(&allowed, places);
 
-	rotate(places, count, (unsigned)getpid() % count);
-	result r = cores_open_on(cores, policy, replicas, places, count);
+	memcpy(places + count, places, count * sizeof(*places));
+	result r = cores_open_on(cores, policy, replicas, places + (unsigned)getpid() % count, count);
 
 	free(places);
 	return r;

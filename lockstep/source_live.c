@@ -178,9 +178,9 @@ static struct input ask_vote(struct source_live *live, const struct source_view 
 			     uint64_t host)
 {
 	uint64_t value = cause;
-	uint64_t interval = atomic_load(&live->links.supervisor->vote_interval);
+	uint64_t interval = supervisor_page_vote_interval(live->links.supervisor, live->vote_interval);
 
-	if (interval != 0 && interval != live->vote_interval) {
+	if (interval != live->vote_interval) {
 		live->vote_interval = interval;
 		live->output_delay = interval / OUTPUT_DELAY_PART;
 	}

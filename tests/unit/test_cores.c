@@ -420,11 +420,9 @@ static void want_core(int core)
 	cpu_set_t allowed;
 
 	ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
-	for (int i = 0; core < 0 && i < CPU_SETSIZE; i++)
-		if (CPU_ISSET((unsigned)i, &allowed) && CPU_COUNT(&allowed) == 1)
-			core = i;
-		else if (CPU_ISSET((unsigned)i, &allowed))
-			CPU_CLR((unsigned)i, &allowed);
+	for (int last = CPU_SETSIZE - 1; core < 0 && last >= 0; last--)
+		if (CPU_ISSET((unsigned)last, &allowed))
+			core = last;
 	(void)snprintf(list, sizeof(list), "%d", core);
 	must_succeed(cores_parse(list, &policy));
 }

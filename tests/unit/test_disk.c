@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "devices/host/disk.h"
+#include "tests/unit/process_status.h"
 
 enum { SIZE = 1 << 20, SECTORS = SIZE / DISK_SECTOR };
 
@@ -139,40 +140,22 @@ START_TEST(reads_and_writes)
 }
 END_TEST
 
-/* A number of a file like /proc/PID/status, behind its NAME. */
-static unsigned long long hexadecimal_of(const char *status_path, const char *name)
-{
-	FILE *status = fopen(status_path, "r");
-	unsigned long long number = 0;
-	char line[256];
-	bool found = false;
-
-	ck_assert_ptr_nonnull(status);
-	while (!found && fgets(line, sizeof(line), status)) {
-		found = strncmp(line, name, strlen(name)) == 0;
-		if (found)
-			number = strtoull(line + strlen(name), NULL, 16);
-	}
-	ck_assert(found);
-	ck_assert_int_eq(fclose(status), 0);
-	return number;
-}
-
 /* Whoever opens it may go into a sandbox next, which holds for all threads and in which no rights can be dropped. */
 START_TEST(threads_without_rights)
 {
-	char own[64];
+	static const char folder[] = "/proc/self/task/";
 	unsigned threads = 0;
 	glob_t tasks;
 
 	must_succeed(disk_open(&disk, path, false, bell));
-	(void)snprintf(own, sizeof(own), "/proc/self/task/%ld/status", (long)getpid());
-	ck_assert_int_eq(glob("/proc/self/task/*/status", 0, NULL, &tasks), 0);
+	ck_assert_int_eq(glob("/proc/self/task/*", 0, NULL, &tasks), 0);
 	for (size_t i = 0; i < tasks.gl_pathc; i++) {
-		if (strcmp(tasks.gl_pathv[i], own) == 0)
+		pid_t thread = (pid_t)strtol(tasks.gl_pathv[i] + strlen(folder), NULL, 10);
+
+		if (thread == getpid())
 			continue;
-		ck_assert_uint_eq(hexadecimal_of(tasks.gl_pathv[i], "CapEff:"), 0);
-		ck_assert_uint_eq(hexadecimal_of(tasks.gl_pathv[i], "CapPrm:"), 0);
+		process_status_must_be(thread, "CapEff", "0000000000000000");
+		process_status_must_be(thread, "CapPrm", "0000000000000000");
 		threads++;
 	}
 	globfree(&tasks);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/futex.h"
+#include "lockstep/booking.h"
 #include "lockstep/event.h"
 #include "lockstep/repair.h"
 #include "lockstep/supervisor.h"
@@ -287,6 +289,30 @@ START_TEST(injections)
 }
 END_TEST
 
+/* --- what is booked --- */
+
+static bool booked_with_injection(unsigned replica)
+{
+	booking_fault(supervisor, replica, "outvoted", 10, "a test");
+	return json_object_get(supervisor->care[replica].fault, "injected_ns") != NULL;
+}
+
+/* An injection belongs to one fault: what is found in the same replica later was something else. */
+START_TEST(injection_is_booked_once)
+{
+	struct replica_statistics *statistics = &supervised.own[1].control->statistics;
+
+	ck_assert(!booked_with_injection(1));
+	statistics->injected = 1;
+	statistics->injected_ns = clock_monotonic_ns();
+	ck_assert(!booked_with_injection(0));
+	ck_assert(booked_with_injection(1));
+	ck_assert(!booked_with_injection(1));
+	statistics->injected_ns++;
+	ck_assert(booked_with_injection(1));
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("event");
@@ -302,6 +328,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tests, status_shape);
 	tcase_add_test(tests, status_of_a_repair);
 	tcase_add_test(tests, injections);
+	tcase_add_test(tests, injection_is_booked_once);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

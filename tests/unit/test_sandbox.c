@@ -26,6 +26,7 @@
 #include "base/futex.h"
 #include "base/privilege.h"
 #include "lockstep/sandbox.h"
+#include "tests/unit/process_status.h"
 
 /* Shared with children. */
 struct seen {
@@ -383,32 +384,6 @@ END_TEST
 
 /* --- what is given up besides --- */
 
-/* The value of a line of /proc/PID/status. */
-static void status_of(pid_t pid, const char *key, char *value, size_t size)
-{
-	char path[64], line[256];
-
-	value[0] = '\0';
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	FILE *stream = fopen(path, "r");
-
-	ck_assert_ptr_nonnull(stream);
-	while (fgets(line, sizeof(line), stream))
-		if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ':')
-			(void)snprintf(value, size, "%s", line + strlen(key) + 2);
-	(void)fclose(stream);
-	value[strcspn(value, "\n")] = '\0';
-	ck_assert_msg(value[0] != '\0', "%s has no %s", path, key);
-}
-
-static void must_have_status(pid_t pid, const char *key, const char *wanted)
-{
-	char value[64];
-
-	status_of(pid, key, value, sizeof(value));
-	ck_assert_str_eq(value, wanted);
-}
-
 START_TEST(gives_up)
 {
 	const enum sandbox_role role = (enum sandbox_role)_i;
@@ -427,17 +402,17 @@ START_TEST(gives_up)
 	}
 	while (!atomic_load(&seen->entered))
 		ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
-	status_of(getpid(), "CapEff", mine, sizeof(mine));
-	status_of(pid, "CapEff", its, sizeof(its));
+	process_status_of(getpid(), "CapEff", mine, sizeof(mine));
+	process_status_of(pid, "CapEff", its, sizeof(its));
 	const uint64_t kept = 1u << CAP_DAC_OVERRIDE | 1u << CAP_SYS_NICE;
 
 	ck_assert_uint_eq(strtoull(its, NULL, 16),
 			  role == SANDBOX_SUPERVISOR ? strtoull(mine, NULL, 16) & kept : 0);
-	must_have_status(pid, "CapPrm", its);
-	must_have_status(pid, "CapInh", "0000000000000000");
-	must_have_status(pid, "CapAmb", "0000000000000000");
-	must_have_status(pid, "NoNewPrivs", "1");
-	must_have_status(pid, "Seccomp", "2");
+	process_status_must_be(pid, "CapPrm", its);
+	process_status_must_be(pid, "CapInh", "0000000000000000");
+	process_status_must_be(pid, "CapAmb", "0000000000000000");
+	process_status_must_be(pid, "NoNewPrivs", "1");
+	process_status_must_be(pid, "Seccomp", "2");
 	/* Files of a process that cannot be looked into are root's (proc(5)). */
 	char path[64];
 
