@@ -19,6 +19,8 @@ enum { TRIAL_VISITS_MOST = 1024 };
 /* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the budget
  * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. */
 enum { NEAR_WATCHDOG_PART = 4, PS_PER_NS = 1000 };
+/* What it takes to ask registers for the way, and to go the rest of it. */
+#define ASKING_NS (4 * NS_PER_MS)
 enum { REPLAY_TIMES = 20 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
@@ -222,7 +224,7 @@ static result compare_in_place(struct hunt *hunt, const struct cpu_state *state)
 }
 
 /* Executes so many instructions from `state` on, or up to one that the vCPU must execute, and that one. */
-static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, uint64_t *passes)
+static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instructions)
 {
 	struct native_target target = { .rip = hunt->stop->cpu.rip, .at_once = hunt->at_once };
 	struct native_outcome outcome;
@@ -231,7 +233,7 @@ static result execute(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	native_step_run(hunt->replica->preempt.native, state, &target, instructions, &outcome);
 	hunt->executed += outcome.executed;
 	hunt->looped += outcome.looped;
-	*passes += outcome.passes;
+	hunt->passes += outcome.passes;
 	if (outcome.nearest.differing != 0)
 		register_nearest_note(&hunt->near.general, outcome.nearest.gpr, target.gpr);
 	hunt->at_once = outcome.end == NATIVE_STOPPED;
@@ -251,19 +253,19 @@ static uint64_t visit_ns_of(const struct hunt *hunt)
 static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instructions, bool *cheaper)
 {
 	const uint64_t visit_ns = visit_ns_of(hunt);
-	uint64_t begin, spent = 0, passes = 0, before;
+	uint64_t begin, spent = 0, before, passed;
 
 	*cheaper = true;
 	if (instructions == TRIAL)
-		TRY(execute(hunt, state, TRIAL, &passes));
+		TRY(execute(hunt, state, TRIAL));
 	begin = run_meter_cpu();
 	before = hunt->executed;
-	passes = 0;
+	passed = hunt->passes;
 	while (!hunt->over && !hunt->aside &&
 	       (spent < TRIAL_VISITS * visit_ns || (*cheaper && hunt->executed - before < instructions))) {
-		TRY(execute(hunt, state, instructions / STRETCH_PARTS, &passes));
+		TRY(execute(hunt, state, instructions / STRETCH_PARTS));
 		spent = run_meter_cpu() - begin;
-		*cheaper = spent < passes * visit_ns;
+		*cheaper = spent < (hunt->passes - passed) * visit_ns;
 	}
 	hunt->in_place |= *cheaper;
 	if (hunt->executed > before) {
@@ -273,10 +275,11 @@ static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	return OK;
 }
 
-/* The next trial comes later if this one was in vain. */
-static void plan_trial(struct hunt *hunt, bool cheaper)
+/* The next trial comes later if this one was in vain: not if it was cheaper as a whole, but has come to where visits are
+ * far apart, for these will be dense again. */
+static void plan_trial(struct hunt *hunt, bool cheaper, bool in_vain)
 {
-	hunt->trial_gap = cheaper ? TRIAL_VISITS : 2 * hunt->trial_gap;
+	hunt->trial_gap = in_vain ? 2 * hunt->trial_gap : TRIAL_VISITS;
 	if (hunt->trial_gap > TRIAL_VISITS_MOST)
 		hunt->trial_gap = TRIAL_VISITS_MOST;
 	hunt->trial_at = cheaper ? hunt->visits : hunt->visits + hunt->trial_gap;
@@ -331,10 +334,11 @@ static bool walk_is_dear(const struct hunt *hunt)
 				rest / recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest);
 }
 
-/* Whether it is not yet time to ask registers for the way. */
+/* Whether it is not yet time to ask registers for the way. Where the way is short that costs no less than to execute
+ * it, and its leader's time says little: pages that are new to it take longer than all the rest. */
 static bool stays_in_place(const struct hunt *hunt)
 {
-	return hunt->executed < hunt->lead_at || is_near(hunt);
+	return hunt->executed < hunt->lead_at || spent_ns(hunt) < ASKING_NS || is_near(hunt);
 }
 
 /* Instruction by instruction from the visit at hand on, for as long as that is cheaper than going from visit to
@@ -342,6 +346,7 @@ static bool stays_in_place(const struct hunt *hunt)
 static result go_in_place(struct hunt *hunt)
 {
 	struct replica *replica = hunt->replica;
+	const uint64_t begin = run_meter_cpu(), passed = hunt->passes;
 	uint64_t instructions = TRIAL;
 	struct cpu_state state;
 	bool cheaper = true;
@@ -364,7 +369,7 @@ static result go_in_place(struct hunt *hunt)
 		hunt_finish(hunt, HUNT_LOST);
 	else
 		TRY(obey(hunt));
-	plan_trial(hunt, cheaper);
+	plan_trial(hunt, cheaper, run_meter_cpu() - begin >= (hunt->passes - passed) * visit_ns_of(hunt));
 	if (hunt->over || (cheaper && !hunt->aside ? stays_in_place(hunt) : !walk_is_dear(hunt)))
 		return OK;
 	return hunt_come_near(hunt);

@@ -27,7 +27,8 @@ struct hunt {
 	uint64_t trial_at;  /* visits */
 	uint64_t trial_gap; /* likewise */
 	uint64_t executed;  /* instructions in place */
-	uint64_t looped;    /* of them, in loops that are one piece of code */
+	uint64_t passes;    /* of the stop's instruction, there */
+	uint64_t looped;    /* of those executed, in loops that are one piece of code */
 	uint64_t ps_each;   /* what one took of late, in picoseconds */
 	struct aim aim;     /* registers on the way in place, by instructions */
 	bool in_place;      /* that was cheaper somewhere */

@@ -1,7 +1,6 @@
 #include "lockstep/in_place.h"
 
 #include "lockstep/budget.h"
-#include "vmm/ram.h"
 
 /* Of a price that fell, this part shows elsewhere. */
 enum { FORGETFUL = 16 };
@@ -11,12 +10,12 @@ void in_place_begin(struct in_place *in_place)
 	*in_place = (struct in_place){ .others = IN_PLACE_PRICE };
 }
 
-/* Its place in the table; IN_PLACE_PAGES if there is none. */
+/* Its place in the table; IN_PLACE_PIECES if there is none. */
 static unsigned find(const struct in_place *in_place, uint64_t rip)
 {
 	unsigned i = 0;
 
-	while (i < IN_PLACE_PAGES && !(in_place->price[i] != 0 && in_place->page[i] == rip / RAM_PAGE_SIZE))
+	while (i < IN_PLACE_PIECES && !(in_place->price[i] != 0 && in_place->piece[i] == rip / IN_PLACE_PIECE))
 		i++;
 	return i;
 }
@@ -27,9 +26,9 @@ void in_place_learn(struct in_place *in_place, uint64_t rip, uint64_t cost_ns, u
 	const uint32_t last = budget_price(0, cost_ns, way_ns);
 	unsigned i = find(in_place, rip);
 
-	if (i == IN_PLACE_PAGES) {
-		i = in_place->next++ % IN_PLACE_PAGES;
-		in_place->page[i] = rip / RAM_PAGE_SIZE;
+	if (i == IN_PLACE_PIECES) {
+		i = in_place->next++ % IN_PLACE_PIECES;
+		in_place->piece[i] = rip / IN_PLACE_PIECE;
 		in_place->price[i] = 0;
 	}
 	in_place->price[i] = last > in_place->price[i] ? last : budget_price(in_place->price[i], cost_ns, way_ns);
@@ -45,7 +44,7 @@ void in_place_learn(struct in_place *in_place, uint64_t rip, uint64_t cost_ns, u
 uint64_t in_place_cost(const struct in_place *in_place, uint64_t rip, uint64_t way_ns)
 {
 	const unsigned i = find(in_place, rip);
-	uint32_t price = i == IN_PLACE_PAGES ? in_place->others : in_place->price[i];
+	uint32_t price = i == IN_PLACE_PIECES ? in_place->others : in_place->price[i];
 
 	price = price > IN_PLACE_LEAST ? price : IN_PLACE_LEAST;
 	return way_ns / 1000 * price;

@@ -1,6 +1,6 @@
 /*
  * What stops in place cost: followers execute the whole way to them, which takes a few times as long as on the vCPU in
- * some loops and hundreds of times in others. Prices are kept for the page of code that a stop was in, and one for all
+ * some loops and hundreds of times in others. Prices are kept for the piece of code that a stop was in, and one for all
  * others. They are in thousandths of a way's time (budget_price). Pure.
  */
 #ifndef TERCET_LOCKSTEP_IN_PLACE_H
@@ -11,15 +11,16 @@
 enum {
 	IN_PLACE_PRICE = 30000, /* before anything is known; */
 	IN_PLACE_LEAST = 8000,  /* and no less for all one knows: many stops are found at once, because the guest is
-				   in the same state again and again, but the next loop in the page may be another */
-	IN_PLACE_PAGES = 32,    /* that are remembered */
+				   in the same state again and again, but the next loop in the piece may be another */
+	IN_PLACE_PIECE = 256,   /* bytes: next to one loop there is another, which is not like it */
+	IN_PLACE_PIECES = 64,   /* that are remembered */
 };
 
 struct in_place {
-	uint64_t page[IN_PLACE_PAGES];
-	uint32_t price[IN_PLACE_PAGES]; /* 0: none */
+	uint64_t piece[IN_PLACE_PIECES];
+	uint32_t price[IN_PLACE_PIECES]; /* 0: none */
 	uint32_t others;                /* the price elsewhere */
-	unsigned next;                  /* the page that is forgotten next */
+	unsigned next;                  /* the piece that is forgotten next */
 };
 
 /* Nothing is known yet. */

@@ -46,17 +46,18 @@ unsigned places_known(const struct places *places, const struct ram *ram, struct
 	return count;
 }
 
-void places_note_dense(struct places *places, uint64_t physical)
+void places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns)
 {
-	places->dense[places->dense_next++ % PLACES_DENSE] = physical;
+	places->dense[places->dense_next++ % PLACES_DENSE] =
+		(struct dense_place){ .physical = physical, .recurs_ns = recurs_ns };
 }
 
-bool places_known_dense(const struct places *places, uint64_t physical)
+const struct dense_place *places_known_dense(const struct places *places, uint64_t physical)
 {
 	for (unsigned i = 0; i < PLACES_DENSE; i++)
-		if (places->dense[i] == physical)
-			return true;
-	return false;
+		if (places->dense[i].physical == physical)
+			return &places->dense[i];
+	return NULL;
 }
 
 void places_forget_dense(struct places *places, uint64_t now)
@@ -64,6 +65,6 @@ void places_forget_dense(struct places *places, uint64_t now)
 	if (now - places->dense_since < FORGET_NS)
 		return;
 	for (unsigned i = 0; i < PLACES_DENSE; i++)
-		places->dense[i] = UINT64_MAX;
+		places->dense[i].physical = UINT64_MAX;
 	places->dense_since = now;
 }

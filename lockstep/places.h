@@ -13,11 +13,16 @@
 
 enum { PLACES_GOOD = 8, PLACES_DENSE = 64, PLACES_CODE = 16 };
 
+struct dense_place {
+	uint64_t physical;
+	uint64_t recurs_ns; /* between two visits, as it was then; 0: not known */
+};
+
 struct places {
 	struct breakpoint good[PLACES_GOOD]; /* the last one first; behind them such with a `linear` of 0 */
 	uint64_t recurs_ns[PLACES_GOOD];     /* between two visits of each, as it was then */
 	uint8_t code[PLACES_GOOD][PLACES_CODE]; /* what stood there, up to the end of its page; zeros behind it */
-	uint64_t dense[PLACES_DENSE];        /* guest-physical addresses */
+	struct dense_place dense[PLACES_DENSE];
 	unsigned dense_next;
 	uint64_t dense_since; /* host time at which these were forgotten last */
 };
@@ -30,9 +35,10 @@ void places_remember(struct places *places, const struct ram *ram, const struct 
 unsigned places_known(const struct places *places, const struct ram *ram, struct breakpoint *kept, uint64_t *recurs_ns,
 		      unsigned max);
 
-/* One that is no good, by guest-physical address; whether it is known as that; forgets all of them now and then. */
-void places_note_dense(struct places *places, uint64_t physical);
-bool places_known_dense(const struct places *places, uint64_t physical);
+/* One that is no good, by guest-physical address; what is known of such a place, NULL: nothing; forgets all of them now
+ * and then. */
+void places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns);
+const struct dense_place *places_known_dense(const struct places *places, uint64_t physical);
 void places_forget_dense(struct places *places, uint64_t now);
 
 #endif

@@ -38,9 +38,6 @@ enum { FOLLOW_TIMES = 4, FOLLOW_WATCHDOG_PART = 8 };
 #define NOWHERE_NS (10 * NS_PER_MS)
 /* In place followers execute a whole way. It should take them no longer than this time. */
 #define IN_PLACE_MOST_NS (600 * NS_PER_MS)
-/* Where that was missed a stop may still be made that takes this part of a watchdog's time; nobody looks for longer
- * than one. A way that is longer has no end but an exit. */
-enum { LATE_WATCHDOG_PART = 2 };
 /* Where something is due it is looked so often in a grace period whether a kernel that boots spins: no tick that it
  * waits for should come so late that it meets the next one. But looks that are nearer to each other say little. */
 enum { SPIN_LOOKS_GRACE = SPIN_LOOKS + SPIN_LOOKS / 2 };
@@ -405,13 +402,14 @@ static void note_stop(struct preempt *preempt, const struct cpu_state *state)
 }
 
 /* Stops there, if that is a place where followers can plant a breakpoint. */
-static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t recurs_ns, bool *booked)
+static result book_stop(struct replica *replica, const struct cpu_state *state, uint64_t recurs_ns, uint32_t leads,
+			bool *booked)
 {
 	struct stop_point stop = {
 		.cpu = *state,
 		.run_ns = run_of(&replica->preempt, replica->config.preempt_grace),
 		.recurs_ns = recurs_ns,
-		.leads = leading_registers(&replica->preempt),
+		.leads = leads,
 	};
 	struct preempt *preempt = &replica->preempt;
 	uint64_t linear = instruction_pointer(state);
@@ -435,10 +433,11 @@ static result book_stop(struct replica *replica, const struct cpu_state *state, 
 	machine_stop_book(&replica->machine, state);
 	replica_statistics_of(replica)->stops++;
 	preempt->spent_ns += run_meter_cpu() - begin;
-	log_debug("stop at position %llu, after %llu to %llu us, %llu us between visits, at 0x%llx",
+	log_debug("stop at position %llu, after %llu to %llu us, %llu us between visits, at 0x%llx; "
+		  "registers that lead: 0x%x",
 		  (unsigned long long)replica->machine.position, (unsigned long long)stop.run_ns / 1000,
 		  (unsigned long long)preempt->stop_way / 1000, (unsigned long long)recurs_ns / 1000,
-		  (unsigned long long)linear);
+		  (unsigned long long)linear, leads);
 	return OK;
 }
 
@@ -455,21 +454,6 @@ static bool exit_is_ahead(const struct replica *replica)
 	return atomic_load(&replica->supervisor->probe) == position && position > 0;
 }
 
-/* Where no place is good, followers execute the way in place, to wherever the guest is: all of it, or what is right
- * before its end where registers show the way. A long way without these would take them for ever. */
-static result stop_anywhere(struct scout *scout, struct cpu_state *state, bool *found)
-{
-	struct preempt *preempt = &scout->replica->preempt;
-	const uint64_t most = scout->replica->config.watchdog / LATE_WATCHDOG_PART;
-
-	*found = false;
-	preempt->stop_in_place = !preempt_shows_the_way(preempt);
-	if (preempt->stop_in_place && in_place_ns(preempt, scout->way) > most)
-		return OK;
-	TRY(scout_any(scout, state, found));
-	return *found ? scout_settle(scout, state, found) : OK;
-}
-
 /* Finds a place and stops there. With `early` nothing waits for that yet: where a place will be good for long the guest
  * goes on. */
 static result stop_somewhere(struct replica *replica, bool early, bool *ended)
@@ -477,7 +461,13 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 	struct preempt *preempt = &replica->preempt;
 	uint64_t way = way_of(preempt);
 	uint64_t settle = way < SETTLE_MIN_NS ? SETTLE_MIN_NS : way > SETTLE_MAX_NS ? SETTLE_MAX_NS : way;
-	struct scout scout = { .replica = replica, .way = way };
+	/* Before its first program a kernel is stopped where nothing can be planted. */
+	struct scout scout = {
+		.replica = replica,
+		.way = way,
+		.leads = leading_registers(preempt),
+		.looked = !preempt->programs,
+	};
 	struct cpu_state state;
 	uint64_t recurs_ns = 0;
 	bool found;
@@ -490,7 +480,6 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 	TRY(scout_any(&scout, &state, &found));
 	/* With nobody to find it, any place will do. */
 	if (found && replica->box.compared) {
-		preempt->stop_in_place = false;
 		if (preempt->programs)
 			TRY(scout_rare(&scout, &state, settle, &recurs_ns));
 		preempt->charted = recurs_ns != 0 ? replica->machine.position + 1 : 0;
@@ -499,13 +488,14 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 		if (found)
 			TRY(machine_export(&replica->machine, &state)); /* it stands where it was looked for */
 		else if (recurs_ns == 0 && !scout.ended && !scout.gone)
-			TRY(stop_anywhere(&scout, &state, &found));
+			TRY(scout_wherever(&scout, &state, &found));
 	}
 	preempt->spent_ns += scout.cost_ns;
 	leave_out(preempt, scout.cost_ns);
 	preempt->ran += scout.went_ns;
+	preempt->stop_in_place = scout.in_place;
 	if (found)
-		TRY(book_stop(replica, &state, recurs_ns, &found));
+		TRY(book_stop(replica, &state, recurs_ns, scout.leads, &found));
 	*ended = scout.ended || found;
 	if (*ended)
 		return OK;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/futex.h"
+#include "lockstep/aim.h"
 #include "lockstep/attend.h"
 #include "lockstep/replica_state.h"
 #include "lockstep/run_meter.h"
@@ -27,18 +28,34 @@ enum { EXACT_PART = 16 };
 enum { KNOWN_PART = 4 };
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
 enum { PLACES_TRIED = 16 };
+/* Whether registers lead is looked at as followers will do it (hunt_near.c), a part of the way apart within these; where
+ * the place is not met for so long the guest is elsewhere. */
+enum { LOOKS_PART = 8 };
+#define LOOK_APART_MIN_NS (150 * NS_PER_US)
+#define LOOK_APART_MAX_NS (1500 * NS_PER_US)
+#define LOOK_WINDOW_NS (5 * NS_PER_MS)
+/* Where no register leads a stop may still be made that takes this part of a watchdog's time; nobody looks for longer
+ * than one. A way that is longer has no end but an exit. */
+enum { LATE_WATCHDOG_PART = 2 };
+/* So many places are looked for at most: remembered ones, behind loops at hand, to which functions return, and behind
+ * loops around each of these calls. */
+enum { KNOWN_MOST = 6, LOOPS_MOST = 8, RETURNS_MOST = 6, OUTER_MOST = 3 };
 /* So many instructions are executed to come behind one that sets all flags. */
 enum { SETTLE_INSTRUCTIONS = 64 };
 
 static void add_candidate(struct scout *scout, const struct breakpoint *place)
 {
-	if (places_known_dense(&scout->replica->preempt.places, place->physical))
-		return;
+	const struct dense_place *dense = places_known_dense(&scout->replica->preempt.places, place->physical);
+
 	for (unsigned i = 0; i < scout->count; i++)
 		if (scout->candidates[i].place.physical == place->physical)
 			return;
-	if (scout->count < BREAKPOINTS_MAX)
-		scout->candidates[scout->count++] = (struct scout_candidate){ .place = *place };
+	if (scout->count < SCOUT_CANDIDATES)
+		scout->candidates[scout->count++] = (struct scout_candidate){
+			.place = *place,
+			.recurs_ns = dense ? dense->recurs_ns : 0,
+			.dense = dense,
+		};
 }
 
 /* To the first place behind `*linear` and before any branch at which all flags are known: see scout_settle. */
@@ -56,34 +73,50 @@ static bool find_flags(const struct ram *ram, const struct cpu_state *state, uin
 	return false;
 }
 
-static void add_place(struct scout *scout, const struct cpu_state *state, uint64_t linear)
+/* With `flags_known` at that place itself, or where they are. */
+static void add_place(struct scout *scout, const struct cpu_state *state, uint64_t linear, bool flags_known)
 {
 	const struct ram *ram = &scout->replica->ram;
 	struct breakpoint place = { .linear = linear };
 	struct instruction instruction;
 
-	if (find_flags(ram, state, &place.linear) && instruction_decode(ram, state, place.linear, &instruction) &&
-	    instruction.may_stop && page_walk(ram, state, place.linear, &place.physical))
+	if ((flags_known || find_flags(ram, state, &place.linear)) &&
+	    instruction_decode(ram, state, place.linear, &instruction) && instruction.may_stop &&
+	    page_walk(ram, state, place.linear, &place.physical))
 		add_candidate(scout, &place);
+	else if (flags_known)
+		add_place(scout, state, linear, false);
 }
 
-/* Places that were good before; those behind the loops at hand; those to which the functions at hand return. */
+/* Behind loops that end after `linear`. */
+static void add_loop_ends(struct scout *scout, const struct cpu_state *state, uint64_t linear, size_t most)
+{
+	const struct ram *ram = &scout->replica->ram;
+	struct loop_end ends[LOOPS_MOST];
+	size_t count = instruction_loop_ends(ram, state, linear, ends, most);
+
+	for (size_t i = 0; i < count; i++)
+		add_place(scout, state, ends[i].linear, ends[i].flags_known);
+}
+
+/* Places that were good before; those behind the loops at hand; those to which the functions at hand return, and behind
+ * the loops that call them. */
 static void find_candidates(struct scout *scout, const struct cpu_state *state)
 {
 	const struct replica *replica = scout->replica;
-	uint64_t addresses[BREAKPOINTS_MAX / 2], recurs_ns[PLACES_GOOD];
-	struct breakpoint known[PLACES_GOOD];
+	uint64_t returns[RETURNS_MOST], recurs_ns[KNOWN_MOST];
+	struct breakpoint known[KNOWN_MOST];
 	size_t count;
 
-	count = places_known(&replica->preempt.places, &replica->ram, known, recurs_ns, PLACES_GOOD);
+	count = places_known(&replica->preempt.places, &replica->ram, known, recurs_ns, KNOWN_MOST);
 	for (size_t i = 0; i < count; i++)
 		add_candidate(scout, &known[i]);
-	count = instruction_loop_ends(&replica->ram, state, addresses, ARRAY_SIZE(addresses));
+	add_loop_ends(scout, state, instruction_pointer(state), LOOPS_MOST);
+	count = instruction_return_addresses(&replica->ram, state, returns, RETURNS_MOST);
 	for (size_t i = 0; i < count; i++)
-		add_place(scout, state, addresses[i]);
-	count = instruction_return_addresses(&replica->ram, state, addresses, ARRAY_SIZE(addresses));
+		add_place(scout, state, returns[i], false);
 	for (size_t i = 0; i < count; i++)
-		add_place(scout, state, addresses[i]);
+		add_loop_ends(scout, state, returns[i], OUTER_MOST);
 }
 
 /* Plants what is worth looking at; `*planted` is false where there is nothing. */
@@ -128,7 +161,7 @@ static result go_on(struct scout *scout, enum machine_stop *stop)
 }
 
 /* Past the place at hand. */
-static result leave_place(struct scout *scout, const struct scout_candidate *candidate)
+static result leave_place(struct scout *scout)
 {
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	const struct cpu_state here = breakpoints->here;
@@ -137,7 +170,6 @@ static result leave_place(struct scout *scout, const struct scout_candidate *can
 
 	TRY(breakpoints_step(breakpoints, &here, &stop));
 	scout->ended = stop == MACHINE_EXITED;
-	scout->left = candidate;
 	scout->left_at = run_meter_cpu();
 	scout->cost_ns += 2 * (scout->left_at - begin);
 	if (scout->step_ns == 0 || scout->left_at - begin < scout->step_ns)
@@ -194,18 +226,24 @@ static void note_registers(struct scout_candidate *candidate, const uint64_t gpr
 	memcpy(candidate->gpr[candidate->visits], gpr, sizeof(candidate->gpr[0]));
 }
 
+/* How long the guest ran between two hits, at least. The hit itself takes about as long as a step. */
+static uint64_t ran_to_hit(const struct scout *scout)
+{
+	const uint64_t away = scout->hit_at - scout->left_at, least = scout->step_ns / EXACT_PART + 1;
+
+	if (scout->left_at == 0)
+		return 0;
+	return away > scout->step_ns + least ? away - scout->step_ns : least;
+}
+
 /* Books a visit; gives whether this is the place. */
 static bool visit(struct scout *scout, struct scout_candidate *candidate)
 {
-	uint64_t away = scout->hit_at - scout->left_at;
+	const uint64_t away = scout->ran_ns - candidate->met_at;
 
 	note_registers(candidate, scout->replica->preempt.breakpoints.here.gpr);
-	candidate->visits++;
-	if (scout->left == candidate) {
-		/* The hit itself takes about as long as a step. */
-		uint64_t least = scout->step_ns / EXACT_PART + 1;
-
-		away = away > scout->step_ns + least ? away - scout->step_ns : least;
+	candidate->met_at = scout->ran_ns;
+	if (candidate->visits++ > 0) {
 		if (candidate->recurs_ns == 0 || away < candidate->recurs_ns)
 			candidate->recurs_ns = away;
 		if (is_good(scout, candidate->recurs_ns))
@@ -213,7 +251,8 @@ static bool visit(struct scout *scout, struct scout_candidate *candidate)
 	}
 	candidate->dense = candidate->visits >= SCOUT_VISITS;
 	if (candidate->dense)
-		places_note_dense(&scout->replica->preempt.places, candidate->place.physical);
+		places_note_dense(&scout->replica->preempt.places, candidate->place.physical,
+				  candidate->recurs_ns);
 	return false;
 }
 
@@ -223,11 +262,12 @@ static result look_at_visit(struct scout *scout, uint64_t *recurs_ns)
 	struct scout_candidate *candidate = met_candidate(scout);
 	bool planted;
 
+	scout->ran_ns += ran_to_hit(scout);
 	if (candidate && visit(scout, candidate)) {
 		*recurs_ns = candidate->recurs_ns;
 		return OK;
 	}
-	TRY(leave_place(scout, candidate));
+	TRY(leave_place(scout));
 	if (candidate && candidate->dense && !scout->ended && !scout->gone)
 		TRY(plant(scout, &planted));
 	return OK;
@@ -248,45 +288,100 @@ static bool is_better(const struct scout_candidate *one, const struct scout_cand
 	return one->same != other->same ? one->same : one->recurs_ns > other->recurs_ns;
 }
 
-/* The best of the places that are not good, if one is better than nothing. */
+/* The best of the places that are not good; NULL: there is none. */
 static struct scout_candidate *best_candidate(struct scout *scout)
 {
 	struct scout_candidate *best = NULL;
-	uint64_t walk;
 
 	for (unsigned i = 0; i < scout->count; i++) {
 		struct scout_candidate *candidate = &scout->candidates[i];
 
-		if (candidate->visits > 1 && candidate->recurs_ns != 0 &&
-		    (!best || is_better(candidate, best)))
+		if (candidate->recurs_ns != 0 && (!best || is_better(candidate, best)))
 			best = candidate;
 	}
-	if (!best)
-		return NULL;
-	walk = walk_ns(scout, best->recurs_ns);
-	return walk <= BAD_NS || best->same || preempt_shows_the_way(&scout->replica->preempt) ? best : NULL;
+	return best;
+}
+
+/* The guest runs for so long, without breakpoints. */
+static result run_blind(struct scout *scout, uint64_t ns)
+{
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+
+	scout->until = clock_monotonic_ns() + ns;
+	while (stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone && clock_monotonic_ns() < scout->until)
+		TRY(go_on(scout, &stop));
+	return OK;
+}
+
+/* Goes on to the next visit of a place, if that is near. Nothing is planted then, and `here` is where it stands. */
+static result go_to(struct scout *scout, const struct breakpoint *place, uint64_t window, bool *there)
+{
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	bool planted;
+
+	*there = false;
+	if (scout->ended || scout->gone)
+		return OK;
+	TRY(breakpoints_plant(breakpoints, place, 1, &planted));
+	scout->until = clock_monotonic_ns() + window;
+	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
+	       clock_monotonic_ns() < scout->until)
+		TRY(go_on(scout, &stop));
+	*there = stop == MACHINE_BREAKPOINT;
+	breakpoints_lift(breakpoints);
+	return OK;
+}
+
+/* How far from each other registers are looked at. */
+static uint64_t looks_apart(const struct scout *scout)
+{
+	const uint64_t ns = scout->way / LOOKS_PART / AIM_SAMPLES;
+
+	return ns < LOOK_APART_MIN_NS ? LOOK_APART_MIN_NS : ns > LOOK_APART_MAX_NS ? LOOK_APART_MAX_NS : ns;
+}
+
+/* From one visit of a place to later ones: what has led so far leads there, too, or does not count. What a loop counted
+ * on the way says nothing where the guest is in another one since. `*there`: it stands there at the end. */
+static result look_at_registers(struct scout *scout, const struct breakpoint *place, bool *there)
+{
+	const uint64_t begin = run_meter_cpu(), went = scout->went_ns, apart = looks_apart(scout);
+	struct aim aim = { .count = 0 };
+
+	scout->looked = true;
+	TRY(go_to(scout, place, LOOK_WINDOW_NS, there));
+	while (*there) {
+		aim_add(&aim, run_meter_cpu(), scout->replica->preempt.breakpoints.here.gpr);
+		if (aim.count == AIM_SAMPLES)
+			break;
+		TRY(run_blind(scout, apart));
+		TRY(go_to(scout, place, LOOK_WINDOW_NS, there));
+	}
+	scout->leads &= aim_steady(&aim);
+	scout->cost_ns += run_meter_cpu() - begin - (scout->went_ns - went);
+	return OK;
 }
 
 /* Goes on to the next visit of the best place. */
 static result go_to_best(struct scout *scout, uint64_t window, uint64_t *recurs_ns)
 {
-	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	const struct scout_candidate *best = best_candidate(scout);
-	enum machine_stop stop = MACHINE_INTERRUPTED;
-	bool planted;
+	bool there;
 
 	if (!best)
 		return OK;
-	TRY(breakpoints_plant(breakpoints, &best->place, 1, &planted));
-	scout->until = clock_monotonic_ns() + window;
-	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
-	       clock_monotonic_ns() < scout->until)
-		TRY(go_on(scout, &stop));
-	if (stop == MACHINE_BREAKPOINT)
+	if (best->same || walk_ns(scout, best->recurs_ns) <= BAD_NS) {
+		TRY(go_to(scout, &best->place, window, &there));
+	} else if (scout->leads != 0) {
+		TRY(look_at_registers(scout, &best->place, &there));
+		there = there && scout->leads != 0;
+	} else {
+		return OK;
+	}
+	if (there) {
 		*recurs_ns = best->recurs_ns;
-	breakpoints_lift(breakpoints);
-	if (*recurs_ns != 0)
 		remember(scout, &best->place, *recurs_ns);
+	}
 	return OK;
 }
 
@@ -332,7 +427,8 @@ result scout_any(struct scout *scout, struct cpu_state *state, bool *found)
 	return OK;
 }
 
-result scout_settle(struct scout *scout, struct cpu_state *state, bool *found)
+/* In place to right behind the next instruction that sets all flags. */
+static result settle(struct scout *scout, struct cpu_state *state, bool *found)
 {
 	struct replica *replica = scout->replica;
 	struct native_outcome outcome = { .end = NATIVE_LIMIT };
@@ -347,6 +443,35 @@ result scout_settle(struct scout *scout, struct cpu_state *state, bool *found)
 	*found = instruction_decode(&replica->ram, state, instruction_pointer(state), &instruction) &&
 		 instruction.may_stop;
 	return machine_import(&replica->machine, state, false);
+}
+
+static result go_anywhere(struct scout *scout, struct cpu_state *state, bool *found)
+{
+	TRY(scout_any(scout, state, found));
+	return *found ? settle(scout, state, found) : OK;
+}
+
+result scout_wherever(struct scout *scout, struct cpu_state *state, bool *found)
+{
+	struct replica *replica = scout->replica;
+	struct breakpoint place;
+
+	TRY(go_anywhere(scout, state, found));
+	if (*found && scout->leads != 0 && !scout->looked) {
+		place.linear = instruction_pointer(state);
+		*found = page_walk(&replica->ram, state, place.linear, &place.physical);
+		if (*found)
+			TRY(look_at_registers(scout, &place, found));
+		if (*found)
+			TRY(machine_export(&replica->machine, state));
+		else if (!scout->ended && !scout->gone)
+			TRY(go_anywhere(scout, state, found));
+	}
+	scout->in_place = scout->leads == 0;
+	*found = *found && (!scout->in_place ||
+			    in_place_cost(&replica->preempt.prices, state->rip, scout->way) <=
+				    replica->config.watchdog / LATE_WATCHDOG_PART);
+	return OK;
 }
 
 /* Goes on to the first visit of a place that was good. */

@@ -14,33 +14,38 @@
 
 struct replica;
 
-/* A place that is met so often, and is not good, is left alone. */
-enum { SCOUT_VISITS = 4 };
+/* A place that is met so often, and is not good, is left alone. Of such places more are known than are looked at. */
+enum { SCOUT_VISITS = 4, SCOUT_CANDIDATES = 2 * BREAKPOINTS_MAX };
 
 struct scout_candidate {
 	struct breakpoint place;
 	uint64_t recurs_ns; /* between two visits, the shortest; 0: not known */
+	uint64_t met_at;    /* what the guest had run at the last one */
 	uint64_t gpr[SCOUT_VISITS][GPR_COUNT]; /* at each visit */
 	unsigned visits;
-	bool dense;
+	bool dense; /* and left alone, now or since shortly before */
 	bool same; /* at two of the visits all general registers were the same */
 };
 
 struct scout {
 	struct replica *replica;
 	uint64_t way; /* ns from the segment's beginning on, at most */
+	uint32_t leads; /* general registers, by bit, that have moved steadily on the way, and at the place, too, where
+			 * followers cannot do without: 0: none */
+	bool looked;    /* these need not be looked at again */
 	/* What comes of it: */
 	uint64_t cost_ns; /* what all of this has cost */
 	uint64_t went_ns; /* that the guest has run meanwhile, at least */
 	bool ended;       /* the guest has come to an exit */
 	bool gone;        /* the supervisor had other plans */
+	bool in_place;    /* followers will find the stop by executing all of the way */
 	/* Its own: */
-	struct scout_candidate candidates[BREAKPOINTS_MAX];
+	struct scout_candidate candidates[SCOUT_CANDIDATES];
 	unsigned count;
 	uint64_t until;   /* host time */
 	uint64_t hit_at;  /* the thread's time at the last hit */
-	uint64_t left_at; /* and when the guest left a place, and which that was */
-	const struct scout_candidate *left;
+	uint64_t left_at; /* and when the guest left a place; 0: never */
+	uint64_t ran_ns;  /* that it has run since the first one */
 	uint64_t step_ns; /* what it takes to get past a place, at least */
 };
 
@@ -56,12 +61,13 @@ must_check result scout_rare(struct scout *scout, struct cpu_state *state, uint6
 			     uint64_t *recurs_ns);
 
 /*
- * From `state` on, where the guest stands, goes on in place to right behind the next instruction that sets all
- * arithmetic flags, if one is near; `state` changes, and the guest stands there. `*found`: it may be stopped there.
- * What BT and others leave undefined must not be in a stop: emulated processors may take it from where their translated
- * code begins, which differs between a leader and its followers.
+ * Where no place is good: goes on to somewhere that followers can find all the same, because registers lead there, or by
+ * executing all of the way in place. There it is right behind an instruction that sets all arithmetic flags, if one is
+ * near: what BT and others leave undefined must not be in a stop, since emulated processors may take it from where their
+ * translated code begins, which differs between a leader and its followers. `*found`: there is such a place, and the
+ * guest stands there, as `state` tells.
  */
-must_check result scout_settle(struct scout *scout, struct cpu_state *state, bool *found);
+must_check result scout_wherever(struct scout *scout, struct cpu_state *state, bool *found);
 
 /* Up to which way, in ns from the segment's beginning, it will do to stop at a place that is visited so often. */
 uint64_t scout_way_most(const struct scout *scout, uint64_t recurs_ns);

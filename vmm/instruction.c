@@ -429,13 +429,15 @@ static bool leads_by_number(const struct decoding *d)
 	       operand->imm.is_relative;
 }
 
-/* Goes through the code from RIP on. What is behind a jump is code only if a branch was seen that leads there or
+/* Goes through the code from there on. What is behind a jump is code only if a branch was seen that leads there or
  * beyond: else it may be data, which must not be touched. */
-size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses, size_t max)
+size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t linear,
+			     struct loop_end *ends, size_t max)
 {
 	struct decoding d = { .ram = ram, .state = state, .width = code_width(state) };
-	uint64_t linear = instruction_pointer(state), reached = linear;
+	uint64_t reached = linear;
 	struct instruction instruction;
+	bool flags_known = false;
 	size_t count = 0;
 
 	for (unsigned i = 0; i < INSTRUCTION_LOOP_SEARCH && count < max && decode(&d, linear, &instruction); i++) {
@@ -450,7 +452,8 @@ size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *stat
 		    (d.decoded.meta.category == ZYDIS_CATEGORY_UNCOND_BR && linear > reached))
 			break;
 		if (branch && d.operands[0].imm.value.s < 0)
-			addresses[count++] = linear;
+			ends[count++] = (struct loop_end){ .linear = linear, .flags_known = flags_known };
+		flags_known = instruction.sets_flags;
 	}
 	return count;
 }

@@ -60,11 +60,18 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 size_t instruction_return_addresses(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses,
 				    size_t max);
 
+/* Where a loop ends. */
+struct loop_end {
+	uint64_t linear;  /* right behind the branch that leads back */
+	bool flags_known; /* what is right before that branch sets all arithmetic flags */
+};
+
 /*
- * Linear addresses right behind branches that lead back, among the INSTRUCTION_LOOP_SEARCH instructions from RIP on, up
- * to the function's end: there the guest comes when it leaves the loops that it is in, so the seldomer the farther
+ * Places right behind branches that lead back, among the INSTRUCTION_LOOP_SEARCH instructions from `linear`
+ * on, up to the function's end: there the guest comes when it leaves the loops that it is in, so the seldomer the farther
  * away. Gives how many were stored, at most `max`.
  */
-size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t *addresses, size_t max);
+size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t linear,
+			     struct loop_end *ends, size_t max);
 
 #endif

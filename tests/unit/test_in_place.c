@@ -1,4 +1,4 @@
-/* What stops in place cost: by pages of code, more at once and less little by little. */
+/* What stops in place cost: by pieces of code, more at once and less little by little. */
 #include <check.h>
 #undef fail
 
@@ -8,8 +8,8 @@
 
 #define WAY_NS NS_PER_MS
 #define HERE UINT64_C(0x401234)
-#define BESIDE UINT64_C(0x401ff0)
-#define ELSEWHERE UINT64_C(0x402000)
+#define BESIDE UINT64_C(0x4012ff)
+#define ELSEWHERE UINT64_C(0x401300)
 
 static struct in_place in_place;
 
@@ -49,7 +49,7 @@ START_TEST(cheap)
 }
 END_TEST
 
-/* A dear one is believed at once, everywhere; it is forgotten faster in its page than elsewhere. */
+/* A dear one is believed at once, everywhere; it is forgotten faster in its piece than elsewhere. */
 START_TEST(dear)
 {
 	learn(HERE, 10);
@@ -68,12 +68,12 @@ END_TEST
 /* There is room for so many pages; the one that was learned first makes room for another. */
 START_TEST(many)
 {
-	for (uint64_t page = 0; page < IN_PLACE_PAGES; page++)
+	for (uint64_t page = 0; page < IN_PLACE_PIECES; page++)
 		learn(page << 12, 10 + page);
-	for (uint64_t page = 0; page < IN_PLACE_PAGES; page++)
+	for (uint64_t page = 0; page < IN_PLACE_PIECES; page++)
 		ck_assert_uint_eq(times(page << 12), 10 + page);
-	learn(IN_PLACE_PAGES << 12, 9);
-	ck_assert_uint_eq(times(IN_PLACE_PAGES << 12), 9);
+	learn(IN_PLACE_PIECES << 12, 9);
+	ck_assert_uint_eq(times(IN_PLACE_PIECES << 12), 9);
 	ck_assert_uint_eq(times(1 << 12), 11);
 	ck_assert_uint_ge(times(0), 30);
 }

@@ -509,16 +509,33 @@ START_TEST(loop_ends)
 			state.rip = CODE - 0x1000;
 		}
 		for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-			uint64_t found[8];
+			struct loop_end found[8];
 			size_t count;
 
 			put(CODE, cases[i].code, cases[i].length);
-			count = instruction_loop_ends(&ram, &state, found, ARRAY_SIZE(found));
+			count = instruction_loop_ends(&ram, &state, CODE, found, ARRAY_SIZE(found));
 			ck_assert_msg(count == cases[i].count, "case %zu: %zu", i, count);
 			for (size_t k = 0; k < count; k++)
-				ck_assert_uint_eq(found[k], CODE + cases[i].ends[k]);
+				ck_assert_uint_eq(found[k].linear, CODE + cases[i].ends[k]);
 		}
 	}
+}
+END_TEST
+
+/* 1: nop, dec %eax, jnz 1b; bt %eax,%eax, jnz 1b; cmp %eax,%eax, nop, jnz 1b, ret. */
+START_TEST(loop_ends_with_known_flags)
+{
+	static const bool known[] = { true, false, false };
+	struct loop_end found[8];
+
+	state.rip = CODE;
+	put(CODE, "\x90\xFF\xC8\x75\xFB\x0F\xA3\xC0\x75\xF6\x39\xC0\x90\x75\xF1\xC3", 16);
+	ck_assert_uint_eq(instruction_loop_ends(&ram, &state, CODE, found, ARRAY_SIZE(found)), ARRAY_SIZE(known));
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		ck_assert_int_eq(found[i].flags_known, known[i]);
+	/* From the branch on nobody knows. */
+	ck_assert_uint_eq(instruction_loop_ends(&ram, &state, CODE + 3, found, ARRAY_SIZE(found)), ARRAY_SIZE(known));
+	ck_assert(!found[0].flags_known);
 }
 END_TEST
 
@@ -553,6 +570,7 @@ int main(void)
 	tcase_add_test(tests, return_addresses_that_are_none);
 	tcase_add_test(tests, return_addresses_of_32_bits);
 	tcase_add_test(tests, loop_ends);
+	tcase_add_test(tests, loop_ends_with_known_flags);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);

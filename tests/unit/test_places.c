@@ -75,23 +75,24 @@ END_TEST
 
 START_TEST(dense_for_a_second)
 {
-	places_note_dense(&places, 77);
-	ck_assert(places_known_dense(&places, 77));
-	ck_assert(!places_known_dense(&places, 0));
+	places_note_dense(&places, 77, 1234);
+	ck_assert_ptr_nonnull(places_known_dense(&places, 77));
+	ck_assert_uint_eq(places_known_dense(&places, 77)->recurs_ns, 1234);
+	ck_assert_ptr_null(places_known_dense(&places, 0));
 	places_forget_dense(&places, 11 * NS_PER_S - 1);
-	ck_assert(places_known_dense(&places, 77));
+	ck_assert_ptr_nonnull(places_known_dense(&places, 77));
 	places_forget_dense(&places, 11 * NS_PER_S);
-	ck_assert(!places_known_dense(&places, 77));
+	ck_assert_ptr_null(places_known_dense(&places, 77));
 }
 END_TEST
 
 START_TEST(too_many_dense)
 {
 	for (unsigned i = 0; i <= PLACES_DENSE; i++)
-		places_note_dense(&places, i);
-	ck_assert(!places_known_dense(&places, 0));
-	ck_assert(places_known_dense(&places, 1));
-	ck_assert(places_known_dense(&places, PLACES_DENSE));
+		places_note_dense(&places, i, i);
+	ck_assert_ptr_null(places_known_dense(&places, 0));
+	ck_assert_ptr_nonnull(places_known_dense(&places, 1));
+	ck_assert_ptr_nonnull(places_known_dense(&places, PLACES_DENSE));
 }
 END_TEST
 
