@@ -7,6 +7,9 @@
  * loops must not look steady. The other half may be as slow as it is: where a host has other things to do it stops the
  * guest, but nothing ever makes it faster. */
 #define SPEEDS 4
+/* To take all samples takes one part in so many of the way, and so may one that is waited for. */
+enum { WAY_PART = 8 };
+#define PATIENCE_LEAST_NS (5 * NS_PER_MS)
 enum { PAIRS = AIM_SAMPLES - 1, PAIRS_ALIKE = PAIRS / 2, SKIPPED_PART = 8 };
 
 void aim_add(struct aim *aim, uint64_t ran, const uint64_t gpr[GPR_COUNT])
@@ -80,6 +83,18 @@ bool aim_remaining(const struct aim *aim, uint32_t among, const uint64_t wanted[
 		any = true;
 	}
 	return any;
+}
+
+uint64_t aim_apart(uint64_t way)
+{
+	const uint64_t ns = way / WAY_PART / AIM_SAMPLES;
+
+	return ns > AIM_APART_LEAST_NS ? ns : AIM_APART_LEAST_NS;
+}
+
+uint64_t aim_patience(uint64_t way)
+{
+	return way / WAY_PART > PATIENCE_LEAST_NS ? way / WAY_PART : PATIENCE_LEAST_NS;
 }
 
 void aim_way_begin(struct aim_way *way)

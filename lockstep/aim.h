@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/futex.h"
 #include "vmm/registers.h"
 
 enum { AIM_SAMPLES = 7 };
@@ -32,6 +33,14 @@ uint32_t aim_steady(const struct aim *aim);
 /* The ns until such registers, of those in `among`, are as in `wanted`, the shortest of their estimates; false: none
  * moves there. */
 bool aim_remaining(const struct aim *aim, uint32_t among, const uint64_t wanted[GPR_COUNT], uint64_t *remaining);
+
+/* Samples that are nearer to each other say little. */
+#define AIM_APART_LEAST_NS (150 * NS_PER_US)
+
+/* How far from each other samples are to be, in ns, where what is ahead may be as long as `way` ns; and for how long it
+ * may take to come to the place where one is to be taken: where it takes longer the guest is elsewhere. */
+uint64_t aim_apart(uint64_t way);
+uint64_t aim_patience(uint64_t way);
 
 /* Samples of a way whose length nobody knows yet, in about equal steps from its beginning to its end so far. */
 enum { AIM_WAY_SAMPLES = 16 };

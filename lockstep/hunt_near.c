@@ -5,15 +5,10 @@
 #include "lockstep/hunt_state.h"
 
 /* Visits, and more so what is executed in place, are dear, so where visits are dense the guest is brought nearer by
- * what its registers say, a part of what remains at a time. To see how fast they move takes one part in so many of
- * what is ahead of the leader's way; no more than the other part, with alarms as late as they come. Samples that are
- * nearer to each other say little, */
-enum { LOOKS_PART = 8, ROOM_PART = 2 };
-#define SAMPLE_APART_NS (150 * NS_PER_US)
-/* and where the place does not come for so long the guest is elsewhere. Alarms come late: what remains must be so many
- * times as long as that takes; the rest is executed in place. */
-#define SAMPLE_NS (5 * NS_PER_MS)
-enum { LATE_TIMES = 2 };
+ * what its registers say, a part of what remains at a time. To see how fast they move (aim_apart) takes no more than
+ * this part of what is ahead of the leader's way, with alarms as late as they come. These come late: what remains must
+ * be so many times as long as that takes; the rest is executed in place. */
+enum { ROOM_PART = 2, LATE_TIMES = 2 };
 /* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
  * long as there is room; for that each of these instructions counts so many ns, at most so many. */
 enum { LEAD_TIMES = 4, INSTRUCTION_NS = 1, INSTRUCTION_MOST_NS = 10 };
@@ -21,8 +16,7 @@ enum { LEAD_TIMES = 4, INSTRUCTION_NS = 1, INSTRUCTION_MOST_NS = 10 };
 /* Goes on to the next visit of the place, if it is near: there registers mean the same each time. */
 static result sample(struct hunt *hunt, bool *taken)
 {
-	const uint64_t patience =
-		SAMPLE_NS > 2 * hunt->stop->recurs_ns ? SAMPLE_NS : 2 * hunt->stop->recurs_ns;
+	const uint64_t patience = aim_patience(hunt->stop->run_ns);
 	struct breakpoints *breakpoints = hunt_breakpoints(hunt);
 	enum machine_stop stop = MACHINE_INTERRUPTED;
 	struct run_meter meter;
@@ -52,14 +46,6 @@ static uint64_t ahead(const struct hunt *hunt)
 	return hunt->stop->run_ns > gone ? hunt->stop->run_ns - gone : 0;
 }
 
-/* How far from each other samples are. */
-static uint64_t apart(uint64_t way)
-{
-	const uint64_t ns = way / LOOKS_PART / AIM_SAMPLES;
-
-	return ns > SAMPLE_APART_NS ? ns : SAMPLE_APART_NS;
-}
-
 /* How far the guest may run without looking; 0: no further. `*led`: because it is near. */
 static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t way, bool *led)
 {
@@ -67,12 +53,12 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t
 
 	*led = false;
 	if (aim->count < AIM_SAMPLES)
-		return apart(way);
+		return aim_apart(way);
 	*led = aim_remaining(aim, hunt_leads(hunt), hunt->stop->cpu.gpr, &remaining);
 	if (!*led || remaining < LATE_TIMES * pace_lateness(hunt_pace(hunt)))
 		return 0;
 	span = remaining / pace_part(hunt_pace(hunt));
-	return span > SAMPLE_APART_NS ? span : 0;
+	return span > AIM_APART_LEAST_NS ? span : 0;
 }
 
 /* Whether there is room for samples on a way. Where the budget has what it takes to look at all of it, registers are
@@ -80,7 +66,7 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t
 static bool may_look(const struct hunt *hunt, uint64_t way)
 {
 	const uint64_t whole = hunt->stop->run_ns, gone = hunt->guest_ns + hunt->executed * INSTRUCTION_MOST_NS;
-	const uint64_t samples = AIM_SAMPLES * (apart(way) + pace_lateness(hunt_pace(hunt)));
+	const uint64_t samples = AIM_SAMPLES * (aim_apart(way) + pace_lateness(hunt_pace(hunt)));
 
 	return samples <= way / ROOM_PART && (!budget_is_large(hunt->replica->config.preempt_budget, whole) ||
 					      gone + samples <= whole / ROOM_PART);
@@ -94,7 +80,7 @@ result hunt_come_near(struct hunt *hunt)
 {
 	struct aim aim = { .count = 0 };
 	const uint64_t way = ahead(hunt);
-	uint64_t asked = 0, span = apart(way);
+	uint64_t asked = 0, span = aim_apart(way);
 	bool taken = may_look(hunt, way), led = false;
 
 	while (taken && span > 0) {

@@ -28,12 +28,8 @@ enum { EXACT_PART = 16 };
 enum { KNOWN_PART = 4 };
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
 enum { PLACES_TRIED = 16 };
-/* Whether registers lead is looked at as followers will do it (hunt_near.c), a part of the way apart within these; where
- * the place is not met for so long the guest is elsewhere. */
-enum { LOOKS_PART = 8 };
-#define LOOK_APART_MIN_NS (150 * NS_PER_US)
-#define LOOK_APART_MAX_NS (1500 * NS_PER_US)
-#define LOOK_WINDOW_NS (5 * NS_PER_MS)
+/* Whether registers lead is looked at as followers will do it (hunt_near.c), but no farther apart than this. */
+#define LOOK_APART_MOST_NS (1500 * NS_PER_US)
 /* Where no register leads a stop may still be made that takes this part of a watchdog's time; nobody looks for longer
  * than one. A way that is longer has no end but an exit. */
 enum { LATE_WATCHDOG_PART = 2 };
@@ -333,29 +329,22 @@ static result go_to(struct scout *scout, const struct breakpoint *place, uint64_
 	return OK;
 }
 
-/* How far from each other registers are looked at. */
-static uint64_t looks_apart(const struct scout *scout)
-{
-	const uint64_t ns = scout->way / LOOKS_PART / AIM_SAMPLES;
-
-	return ns < LOOK_APART_MIN_NS ? LOOK_APART_MIN_NS : ns > LOOK_APART_MAX_NS ? LOOK_APART_MAX_NS : ns;
-}
-
 /* From one visit of a place to later ones: what has led so far leads there, too, or does not count. What a loop counted
  * on the way says nothing where the guest is in another one since. `*there`: it stands there at the end. */
 static result look_at_registers(struct scout *scout, const struct breakpoint *place, bool *there)
 {
-	const uint64_t begin = run_meter_cpu(), went = scout->went_ns, apart = looks_apart(scout);
+	const uint64_t begin = run_meter_cpu(), went = scout->went_ns, apart = aim_apart(scout->way);
+	const uint64_t window = aim_patience(scout->way);
 	struct aim aim = { .count = 0 };
 
 	scout->looked = true;
-	TRY(go_to(scout, place, LOOK_WINDOW_NS, there));
+	TRY(go_to(scout, place, window, there));
 	while (*there) {
 		aim_add(&aim, run_meter_cpu(), scout->replica->preempt.breakpoints.here.gpr);
 		if (aim.count == AIM_SAMPLES)
 			break;
-		TRY(run_blind(scout, apart));
-		TRY(go_to(scout, place, LOOK_WINDOW_NS, there));
+		TRY(run_blind(scout, apart < LOOK_APART_MOST_NS ? apart : LOOK_APART_MOST_NS));
+		TRY(go_to(scout, place, window, there));
 	}
 	scout->leads &= aim_steady(&aim);
 	scout->cost_ns += run_meter_cpu() - begin - (scout->went_ns - went);

@@ -154,6 +154,17 @@ START_TEST(long_ways)
 }
 END_TEST
 
+/* All samples take an eighth of a way, where they are not too near to each other for that. */
+START_TEST(how_far_apart)
+{
+	ck_assert_uint_eq(aim_apart(0), AIM_APART_LEAST_NS);
+	ck_assert_uint_eq(aim_apart(8 * AIM_SAMPLES * AIM_APART_LEAST_NS), AIM_APART_LEAST_NS);
+	ck_assert_uint_eq(aim_apart(560 * NS_PER_MS), 10 * NS_PER_MS);
+	ck_assert_uint_eq(aim_patience(0), 5 * NS_PER_MS);
+	ck_assert_uint_eq(aim_patience(80 * NS_PER_MS), 10 * NS_PER_MS);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("aim");
@@ -164,6 +175,7 @@ int main(void)
 	tcase_add_test(all, slow_hosts);
 	tcase_add_loop_test(all, not_believed, 0, 4);
 	tcase_add_test(all, long_ways);
+	tcase_add_test(all, how_far_apart);
 	suite_add_tcase(suite, all);
 	return fixture_run(suite);
 }
