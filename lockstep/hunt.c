@@ -275,8 +275,8 @@ static result stretch(struct hunt *hunt, struct cpu_state *state, uint64_t instr
 	return OK;
 }
 
-/* The next trial comes later if this one was in vain: not if it was cheaper as a whole, but has come to where visits are
- * far apart, for these will be dense again. */
+/* The next trial comes later if this one was in vain: not if it was cheaper as a whole, but has come to where visits
+ * are far apart, for these will be dense again. */
 static void plan_trial(struct hunt *hunt, bool cheaper, bool in_vain)
 {
 	hunt->trial_gap = in_vain ? 2 * hunt->trial_gap : TRIAL_VISITS;

@@ -24,6 +24,8 @@ enum { GOOD_PART = 8 };
 #define BAD_NS (500 * NS_PER_MS)
 /* Time between visits is not measured more exactly than to this part of what it takes to get past a place. */
 enum { EXACT_PART = 16 };
+/* So many of those that are not good are measured once more before one is chosen. */
+enum { MEASURED_MOST = 4 };
 /* Places that were good are waited for alone for this part of the time, where what stops cost has been worth it. */
 enum { KNOWN_PART = 4 };
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
@@ -351,13 +353,53 @@ static result look_at_registers(struct scout *scout, const struct breakpoint *pl
 	return OK;
 }
 
+/* From one visit to the next one, with nothing else in the way: what is planted between makes places look farther apart
+ * than they are, and what is remembered may be so no more. */
+static result measure_alone(struct scout *scout, struct scout_candidate *candidate, uint64_t window)
+{
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+	uint64_t recurs_ns = 0;
+	bool planted;
+
+	candidate->alone = true;
+	TRY(breakpoints_plant(breakpoints, &candidate->place, 1, &planted));
+	scout->until = clock_monotonic_ns() + window;
+	scout->left_at = 0;
+	while (breakpoints->count > 0 && recurs_ns == 0 && !scout->ended && !scout->gone &&
+	       clock_monotonic_ns() < scout->until) {
+		TRY(go_on(scout, &stop));
+		if (stop != MACHINE_BREAKPOINT)
+			continue;
+		recurs_ns = ran_to_hit(scout);
+		if (recurs_ns == 0)
+			TRY(leave_place(scout));
+	}
+	breakpoints_lift(breakpoints);
+	/* Where it is not met any more it is no candidate. */
+	candidate->recurs_ns = recurs_ns;
+	return OK;
+}
+
+/* The best of those that are not good, by what was measured for it alone. */
+static result choose(struct scout *scout, uint64_t window, struct scout_candidate **best)
+{
+	*best = best_candidate(scout);
+	for (unsigned i = 0; i < MEASURED_MOST && *best && !(*best)->alone && !scout->ended && !scout->gone; i++) {
+		TRY(measure_alone(scout, *best, window));
+		*best = best_candidate(scout);
+	}
+	return OK;
+}
+
 /* Goes on to the next visit of the best place. */
 static result go_to_best(struct scout *scout, uint64_t window, uint64_t *recurs_ns)
 {
-	const struct scout_candidate *best = best_candidate(scout);
+	struct scout_candidate *best;
 	bool there;
 
-	if (!best)
+	TRY(choose(scout, window, &best));
+	if (!best || scout->ended || scout->gone)
 		return OK;
 	if (best->same || walk_ns(scout, best->recurs_ns) <= BAD_NS) {
 		TRY(go_to(scout, &best->place, window, &there));

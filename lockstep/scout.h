@@ -24,6 +24,7 @@ struct scout_candidate {
 	uint64_t gpr[SCOUT_VISITS][GPR_COUNT]; /* at each visit */
 	unsigned visits;
 	bool dense; /* and left alone, now or since shortly before */
+	bool alone; /* it was the only one planted when that was measured last */
 	bool same; /* at two of the visits all general registers were the same */
 };
 
@@ -61,11 +62,11 @@ must_check result scout_rare(struct scout *scout, struct cpu_state *state, uint6
 			     uint64_t *recurs_ns);
 
 /*
- * Where no place is good: goes on to somewhere that followers can find all the same, because registers lead there, or by
- * executing all of the way in place. There it is right behind an instruction that sets all arithmetic flags, if one is
- * near: what BT and others leave undefined must not be in a stop, since emulated processors may take it from where their
- * translated code begins, which differs between a leader and its followers. `*found`: there is such a place, and the
- * guest stands there, as `state` tells.
+ * Where no place is good: goes on to somewhere that followers can find all the same, because registers lead there, or
+ * by executing all of the way in place. There it is right behind an instruction that sets all arithmetic flags, if one
+ * is near: what BT and others leave undefined must not be in a stop, since emulated processors may take it from where
+ * their translated code begins, which differs between a leader and its followers. `*found`: there is such a place, and
+ * the guest stands there, as `state` tells.
  */
 must_check result scout_wherever(struct scout *scout, struct cpu_state *state, bool *found);
 

@@ -67,9 +67,9 @@ struct loop_end {
 };
 
 /*
- * Places right behind branches that lead back, among the INSTRUCTION_LOOP_SEARCH instructions from `linear`
- * on, up to the function's end: there the guest comes when it leaves the loops that it is in, so the seldomer the farther
- * away. Gives how many were stored, at most `max`.
+ * Places right behind branches that lead back, among the INSTRUCTION_LOOP_SEARCH instructions from `linear` on, up to
+ * the function's end: there the guest comes when it leaves the loops that it is in, so the seldomer the farther away.
+ * Gives how many were stored, at most `max`.
  */
 size_t instruction_loop_ends(const struct ram *ram, const struct cpu_state *state, uint64_t linear,
 			     struct loop_end *ends, size_t max);
