@@ -121,9 +121,11 @@ static void find_candidates(struct scout *scout, const struct cpu_state *state)
 static result plant(struct scout *scout, bool *planted)
 {
 	struct breakpoint places[BREAKPOINTS_MAX];
-	unsigned count = 0, limit = scout->replica->preempt.breakpoints.kind->limit;
+	const unsigned limit = scout->replica->preempt.breakpoints.kind->limit;
+	unsigned count = 0;
 
-	for (unsigned i = 0; i < scout->count && count < limit; i++)
+	/* Steps past them need more. */
+	for (unsigned i = 0; i < scout->count && count < limit && count < ARRAY_SIZE(places); i++)
 		if (!scout->candidates[i].dense)
 			places[count++] = scout->candidates[i].place;
 	*planted = false;
