@@ -50,6 +50,22 @@ GUEST_CODE(wanderer, "sti\n"
 		     ".fill 0x4000, 2, 0x9066\n"
 		     "jmp 1b");
 
+/* Functions in functions, with more loops behind each call than can be looked at. */
+#define LOOP_END(label) "test %esi, %esi\n" "jnz " label "\n"
+#define CALLER(label, callee)                                                                                       \
+	label ": call " callee "f\n" "add $1, %rbx\n" LOOP_END(label "b") LOOP_END(label "b") LOOP_END(label "b") "ret\n"
+GUEST_CODE(nest, "mov $0x500000, %esp\n"
+		 "1: call 2f\n"
+		 "add $1, %rbp\n"
+		 "jmp 1b\n"
+		 CALLER("2", "3") CALLER("3", "4") CALLER("4", "5") CALLER("5", "6") CALLER("6", "7")
+		 "7: mov $5000, %esi\n"
+		 "8: add %rsi, %rdx\n"
+		 "dec %esi\n"
+		 "jnz 8b\n"
+		 LOOP_END("7b") LOOP_END("7b") LOOP_END("7b") LOOP_END("7b") LOOP_END("7b") LOOP_END("7b") LOOP_END("7b")
+		 "ret");
+
 static struct replica_world world;
 static struct kvm_vcpu *volatile kicked;
 static bool dense_loop;
@@ -95,6 +111,11 @@ static void setup_spinner(void)
 {
 	dense_loop = true;
 	start(spinner_begin, spinner_end);
+}
+
+static void setup_nest(void)
+{
+	start(nest_begin, nest_end);
 }
 
 /* As if they were kernels behind the trap shim that have not run a program yet. */
@@ -487,6 +508,7 @@ int main(void)
 	TCase *endless = tcase_create("endless");
 	TCase *finite = tcase_create("finite");
 	TCase *dense = tcase_create("dense");
+	TCase *nested = tcase_create("nested calls");
 	TCase *waiting = tcase_create("waiting kernel");
 	TCase *deaf = tcase_create("deaf kernel");
 	TCase *wandering = tcase_create("wandering kernel");
@@ -505,6 +527,8 @@ int main(void)
 	tcase_add_test(finite, kick_before_the_run);
 	tcase_add_checked_fixture(dense, setup_spinner, teardown);
 	tcase_add_loop_test(dense, found, 0, budgets);
+	tcase_add_checked_fixture(nested, setup_nest, teardown);
+	tcase_add_loop_test(nested, found, 0, budgets);
 	tcase_add_test(dense, left);
 	tcase_add_checked_fixture(waiting, setup_waiting_kernel, teardown);
 	tcase_add_test(waiting, found_before_programs);
@@ -515,12 +539,14 @@ int main(void)
 	tcase_set_timeout(endless, 200);
 	tcase_set_timeout(finite, 200);
 	tcase_set_timeout(dense, 200);
+	tcase_set_timeout(nested, 200);
 	tcase_set_timeout(waiting, 200);
 	tcase_set_timeout(deaf, 200);
 	tcase_set_timeout(wandering, 200);
 	suite_add_tcase(suite, endless);
 	suite_add_tcase(suite, finite);
 	suite_add_tcase(suite, dense);
+	suite_add_tcase(suite, nested);
 	suite_add_tcase(suite, waiting);
 	suite_add_tcase(suite, deaf);
 	suite_add_tcase(suite, wandering);
