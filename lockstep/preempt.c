@@ -51,9 +51,9 @@ enum { LATER_TIMES = 2 };
 /* So long a time's share may be spent in advance on stops that cannot be put off. */
 #define DEBT_NS (10 * NS_PER_S)
 
-/* The first that works. Behind the shim debug registers leave the guest's memory alone; where a guest runs in ring 3
- * with its ports open, OUT works everywhere. */
-static result choose_backend(bool has_shim, enum breakpoint_backend *backend)
+/* Behind the shim debug registers leave the guest's memory alone; where a guest runs in ring 3 with its ports open, OUT
+ * works everywhere. */
+static result try_backends(bool has_shim, enum breakpoint_backend *backend)
 {
 	result r;
 
@@ -69,12 +69,13 @@ static result choose_backend(bool has_shim, enum breakpoint_backend *backend)
 	return breakpoints_self_test(*backend, true);
 }
 
-result preempt_available(bool has_shim, uint64_t *cost_ns)
+result preempt_choose(bool has_shim, uint32_t *choice, uint64_t *cost_ns)
 {
 	const uint64_t begin = run_meter_cpu();
 	enum breakpoint_backend backend;
-	result r = choose_backend(has_shim, &backend);
+	result r = try_backends(has_shim, &backend);
 
+	*choice = failed(r) ? PREEMPT_UNTRIED : (uint32_t)backend + 1;
 	*cost_ns = run_meter_cpu() - begin;
 	return r;
 }
@@ -82,8 +83,10 @@ result preempt_available(bool has_shim, uint64_t *cost_ns)
 result preempt_create(struct replica *replica)
 {
 	struct preempt *preempt = &replica->preempt;
+	uint32_t choice = replica->config.preempt_choice;
 	enum breakpoint_backend backend;
-	result r;
+	uint64_t cost;
+	result r = OK;
 
 	budget_begin(&preempt->budget, clock_monotonic_ns());
 	pace_begin(&preempt->pace);
@@ -91,7 +94,8 @@ result preempt_create(struct replica *replica)
 	if (replica->config.preempt_grace == 0)
 		return OK;
 	TRY(alarm_create(&preempt->alarm));
-	r = choose_backend(replica->machine.has_shim, &backend);
+	if (choice == PREEMPT_UNTRIED)
+		r = preempt_choose(replica->machine.has_shim, &choice, &cost);
 	if (!failed(r))
 		r = native_step_create(&preempt->native, &replica->ram);
 	if (failed(r)) {
@@ -100,6 +104,8 @@ result preempt_create(struct replica *replica)
 			log_info("code that never exits is not preempted: %s", r.failure->message);
 		return OK;
 	}
+	invariant(choice <= BREAKPOINT_BACKENDS);
+	backend = (enum breakpoint_backend)(choice - 1);
 	breakpoints_create(&preempt->breakpoints, &replica->machine, backend);
 	preempt->works = true;
 	preempt->patches = backend == BREAKPOINT_HALT;

@@ -57,11 +57,15 @@ struct preempt {
 	struct pace pace; /* of this replica as a follower */
 };
 
-/* Whether guests that need the trap shim, or those that do not, can be preempted here; why not. Tries it on a guest of
- * its own; `*cost_ns` of the processor's time that took, which tells how dear stops are. */
-/* On a processor that is 2 ms, on one that is emulated 50: from here on stops are dear. */
+/* On a processor a trial takes 2 ms of its time, on one that is emulated 50: from here on stops are dear. */
 #define PREEMPT_DEAR_NS (15 * NS_PER_MS)
-must_check result preempt_available(bool has_shim, uint64_t *cost_ns);
+/* A choice that is still to be made. */
+enum { PREEMPT_UNTRIED = 0 };
+
+/* Tries how guests that need the trap shim, or those that do not, can be preempted here, on a guest of its own:
+ * `*choice` is the way that works, for a replica's configuration. `*cost_ns` of the processor's time that took, which
+ * tells how dear stops are. Errors: why none works. */
+must_check result preempt_choose(bool has_shim, uint32_t *choice, uint64_t *cost_ns);
 
 /* Makes ready for a machine that exists, as the configuration says. Errors: the host cannot. */
 must_check result preempt_create(struct replica *replica);

@@ -26,6 +26,7 @@ struct replica_config {
 	uint64_t preempt_grace;  /* ns without an exit before the guest may be preempted; 0: it is not */
 	uint64_t segment_max;    /* ns after which a vote preempts */
 	uint32_t preempt_budget; /* for preemptions, in thousandths of the time */
+	uint32_t preempt_choice; /* how, as preempt_choose says; PREEMPT_UNTRIED: the replica tries it */
 	uint32_t crowding;       /* replicas that share a core of the host's, rounded up; at least 1 */
 	uint64_t watchdog;      /* ns after which a replica that is silent is taken for hung */
 	int64_t rtc_epoch;      /* Unix time at guest time 0 */

@@ -202,19 +202,20 @@ static const char *calibration_of(const struct machine_options *options)
 }
 
 /* On processors a stop costs some ms. Where the trial alone costs so much, a usual budget has next to no stops, and
- * what remains between two alarms is no time for a guest. `*works` tells whether a trial showed that it does: there
- * is one only where something hangs on it. Replicas say why if it does not. */
-static uint64_t settle_preemption(const struct machine_options *options, bool *works)
+ * what remains between two alarms is no time for a guest. `*choice` is what a trial showed to work, so that replicas
+ * need none of their own, for each takes a virtual machine. Where none does they say why. */
+static uint64_t settle_preemption(const struct machine_options *options, uint32_t *choice)
 {
 	uint64_t cost;
+	result r;
 
-	*works = false;
-	if (options->preempt_grace == 0 || (!options->preempt_unasked && !calibration_of(options)[0]))
+	*choice = PREEMPT_UNTRIED;
+	if (options->preempt_grace == 0)
+		return 0;
+	r = preempt_choose(boot_needs_shim(options->kind), choice, &cost);
+	if (failed(r) || !options->preempt_unasked || cost < PREEMPT_DEAR_NS)
 		return options->preempt_grace;
-	*works = !failed(preempt_available(boot_needs_shim(options->kind), &cost));
-	if (!*works || !options->preempt_unasked || cost < PREEMPT_DEAR_NS)
-		return options->preempt_grace;
-	*works = false;
+	*choice = PREEMPT_UNTRIED;
 	log_info("code that never exits is not preempted: to try it took %llu ms of this host's processor, so stops "
 		 "would be dear; with --preempt-grace TIME (10ms, say) it is preempted all the same",
 		 (unsigned long long)(cost / NS_PER_MS));
@@ -237,13 +238,13 @@ static result make_config(struct supervisor *supervisor)
 {
 	const struct machine_options *options = supervisor->options;
 	struct replica_config *config = &supervisor->config;
-	bool preempted;
+	uint32_t choice;
 
 	*config = (struct replica_config){
 		.replicas = supervisor->replicas,
 		.memory = options->memory,
 		.vote_interval = options->vote_interval,
-		.preempt_grace = settle_preemption(options, &preempted),
+		.preempt_grace = settle_preemption(options, &choice),
 		.segment_max = options->segment_max,
 		.watchdog = options->watchdog,
 		.preempt_budget = options->preempt_budget,
@@ -259,7 +260,8 @@ static result make_config(struct supervisor *supervisor)
 		.faults = options->faults,
 	};
 	memcpy(config->fault, options->fault, sizeof(config->fault));
-	TRY(make_command_line(options, preempted, config));
+	config->preempt_choice = choice;
+	TRY(make_command_line(options, choice != PREEMPT_UNTRIED, config));
 	TRY(make_seed(supervisor));
 	TRY(open_input(options->kind == BOOT_PAYLOAD ? "--payload" : "--kernel", options->kernel, &config->kernel_fd,
 		       config->kernel_name));
