@@ -141,6 +141,24 @@ static result compare(struct hunt *hunt, bool *equal)
 	return OK;
 }
 
+/* Whether what the guest cannot change on the way is as in the stop. If not, this replica or its leader went wrong
+ * before the way began, and no visit will ever be the stop. A guest without the trap shim stays in ring 3. */
+static result may_be_found(struct hunt *hunt, bool *may)
+{
+	struct replica *replica = hunt->replica;
+	const struct cpu_state *wanted = &hunt->stop->cpu;
+	struct cpu_state state;
+
+	TRY(machine_export(&replica->machine, &state));
+	if (!replica->machine.has_shim)
+		*may = registers_equal_if(&state, wanted, CHANGE_PRIVILEGED);
+	else
+		*may = !replica->preempt.programs || registers_equal_if(&state, wanted, CHANGE_SET_UP);
+	if (!*may)
+		near_miss_note(&hunt->near, &state, wanted);
+	return OK;
+}
+
 /* Nobody looks for longer than a watchdog's time: the supervisor waits for a ballot for twice that (watch.c). How often
  * the place is met says nothing: how far visits are apart changes with what the guest does. A replay has time. */
 static bool is_lost(const struct hunt *hunt)
@@ -380,13 +398,15 @@ static result go_in_place(struct hunt *hunt)
 /* It was on its way there since the thread's time `begin`. */
 static result take_visit(struct hunt *hunt, uint64_t begin)
 {
-	bool equal;
+	bool equal, may = true;
 
 	hunt->visits++;
 	TRY(compare(hunt, &equal));
+	if (!equal && hunt->visits == 1)
+		TRY(may_be_found(hunt, &may));
 	if (equal)
 		hunt_finish(hunt, HUNT_FOUND);
-	else if (is_lost(hunt))
+	else if (!may || is_lost(hunt))
 		hunt_finish(hunt, HUNT_LOST);
 	if (hunt->over)
 		return OK;
@@ -430,7 +450,7 @@ static void learn(const struct hunt *hunt)
 	struct replica_statistics *statistics = replica_statistics_of(hunt->replica);
 	const uint64_t way = hunt->stop->run_ns;
 
-	if (hunt->end == HUNT_EXITED || hunt->end == HUNT_LOST)
+	if (hunt->end == HUNT_EXITED || (hunt->end == HUNT_LOST && is_lost(hunt)))
 		pace_passed(hunt_pace(hunt));
 	/* How long the guest would have needed for what was executed in place is not known. */
 	if (hunt->end != HUNT_FOUND || hunt->in_place || way == 0)

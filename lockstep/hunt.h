@@ -14,7 +14,7 @@ struct replica;
 enum hunt_end {
 	HUNT_FOUND,  /* the stop is booked, its exit at hand */
 	HUNT_EXITED, /* the guest came to an exit first: it is at hand; the stop was passed, or the leader lies */
-	HUNT_LOST,   /* it has run for so long that the stop must have been passed */
+	HUNT_LOST,   /* it has run for so long that the stop must have been passed, or can never come to it */
 	HUNT_LEFT,   /* the supervisor had other plans */
 };
 

@@ -14,8 +14,10 @@ const uint32_t cpu_msr_numbers[CPU_MSR_COUNT] = {
 
 #define ALL UINT64_MAX
 #define FIELD(member) (uint16_t) offsetof(struct cpu_state, member), (uint16_t)sizeof(((struct cpu_state *)0)->member)
-#define REGISTER(label, member) { label, FIELD(member), ALL, NULL }
-#define MASKED(label, member, mask, why) { label, FIELD(member), mask, why }
+#define REGISTER(label, member) { label, FIELD(member), ALL, NULL, CHANGE_ANY }
+#define PRIVILEGED(label, member) { label, FIELD(member), ALL, NULL, CHANGE_PRIVILEGED }
+#define SET_UP(label, member) { label, FIELD(member), ALL, NULL, CHANGE_SET_UP }
+#define MASKED(label, member, mask, why) { label, FIELD(member), mask, why, CHANGE_ANY }
 #define SEGMENT(label, index)                                                                            \
 	REGISTER(label ".base", segment[index].base), REGISTER(label ".limit", segment[index].limit),    \
 		REGISTER(label ".selector", segment[index].selector),                                    \
@@ -23,7 +25,7 @@ const uint32_t cpu_msr_numbers[CPU_MSR_COUNT] = {
 #define X87(label, index)                                                                                 \
 	{                                                                                                 \
 		label, (uint16_t)offsetof(struct cpu_state, st[index]), 10, ALL,                          \
-			"80 bits; the six bytes behind them are reserved (APM vol. 2, 11.5.4)"            \
+			"80 bits; the six bytes behind them are reserved (APM vol. 2, 11.5.4)", CHANGE_ANY \
 	}
 
 const struct register_info register_table[] = {
@@ -53,31 +55,31 @@ const struct register_info register_table[] = {
 	SEGMENT("gs", SEG_GS),
 	SEGMENT("ldtr", SEG_LDTR),
 	SEGMENT("tr", SEG_TR),
-	REGISTER("gdtr.base", gdt_base),
-	REGISTER("idtr.base", idt_base),
-	REGISTER("gdtr.limit", gdt_limit),
-	REGISTER("idtr.limit", idt_limit),
-	REGISTER("cr0", cr0),
+	PRIVILEGED("gdtr.base", gdt_base),
+	PRIVILEGED("idtr.base", idt_base),
+	PRIVILEGED("gdtr.limit", gdt_limit),
+	PRIVILEGED("idtr.limit", idt_limit),
+	PRIVILEGED("cr0", cr0),
 	REGISTER("cr2", cr2),
-	REGISTER("cr3", cr3),
-	REGISTER("cr4", cr4),
-	REGISTER("cr8", cr8),
-	REGISTER("efer", efer),
-	REGISTER("dr0", dr[0]),
-	REGISTER("dr1", dr[1]),
-	REGISTER("dr2", dr[2]),
-	REGISTER("dr3", dr[3]),
+	PRIVILEGED("cr3", cr3),
+	PRIVILEGED("cr4", cr4),
+	PRIVILEGED("cr8", cr8),
+	SET_UP("efer", efer),
+	PRIVILEGED("dr0", dr[0]),
+	PRIVILEGED("dr1", dr[1]),
+	PRIVILEGED("dr2", dr[2]),
+	PRIVILEGED("dr3", dr[3]),
 	REGISTER("dr6", dr6),
-	REGISTER("dr7", dr7),
-	REGISTER("star", msr[CPU_MSR_STAR]),
-	REGISTER("lstar", msr[CPU_MSR_LSTAR]),
-	REGISTER("cstar", msr[CPU_MSR_CSTAR]),
-	REGISTER("sfmask", msr[CPU_MSR_SFMASK]),
-	REGISTER("kernel_gs_base", msr[CPU_MSR_KERNEL_GS_BASE]),
-	REGISTER("sysenter_cs", msr[CPU_MSR_SYSENTER_CS]),
-	REGISTER("sysenter_esp", msr[CPU_MSR_SYSENTER_ESP]),
-	REGISTER("sysenter_eip", msr[CPU_MSR_SYSENTER_EIP]),
-	REGISTER("pat", msr[CPU_MSR_PAT]),
+	PRIVILEGED("dr7", dr7),
+	SET_UP("star", msr[CPU_MSR_STAR]),
+	SET_UP("lstar", msr[CPU_MSR_LSTAR]),
+	SET_UP("cstar", msr[CPU_MSR_CSTAR]),
+	SET_UP("sfmask", msr[CPU_MSR_SFMASK]),
+	PRIVILEGED("kernel_gs_base", msr[CPU_MSR_KERNEL_GS_BASE]),
+	SET_UP("sysenter_cs", msr[CPU_MSR_SYSENTER_CS]),
+	SET_UP("sysenter_esp", msr[CPU_MSR_SYSENTER_ESP]),
+	SET_UP("sysenter_eip", msr[CPU_MSR_SYSENTER_EIP]),
+	SET_UP("pat", msr[CPU_MSR_PAT]),
 	REGISTER("fip", fip),
 	REGISTER("fdp", fdp),
 	REGISTER("fcw", fcw),
@@ -227,4 +229,16 @@ size_t registers_compare(const struct cpu_state *a, const struct cpu_state *b, r
 			differ(context, info, register_bytes(a, info), register_bytes(b, info));
 	}
 	return count;
+}
+
+bool registers_equal_if(const struct cpu_state *a, const struct cpu_state *b, enum register_change change)
+{
+	for (size_t i = 0; i < register_count; i++) {
+		const struct register_info *info = &register_table[i];
+
+		if (info->change >= change &&
+		    memcmp(register_bytes(a, info), register_bytes(b, info), info->width) != 0)
+			return false;
+	}
+	return true;
 }

@@ -91,12 +91,20 @@ struct cpu_state {
 
 _Static_assert(sizeof(struct cpu_state) % 8 == 0, "the canonical state has no padding");
 
+/* What it takes to change a register. */
+enum register_change {
+	CHANGE_ANY,        /* any code may */
+	CHANGE_PRIVILEGED, /* an instruction that is refused in ring 3 (APM vol. 3, chapter 4 and 5) */
+	CHANGE_SET_UP,     /* likewise, and kernels do so when they set up a processor, and never again */
+};
+
 struct register_info {
 	const char *name;
 	uint16_t offset; /* in struct cpu_state */
 	uint16_t width;  /* bytes: 2, 4, 8, 10 or 16 */
 	uint64_t mask;   /* bits that mean something (of the first 8 bytes); the others are hashed as 0 */
 	const char *why; /* why a mask, or NULL */
+	enum register_change change;
 };
 
 /* The table, in the order of struct cpu_state; covers every byte that is hashed. */
@@ -121,5 +129,8 @@ typedef void register_differ(void *context, const struct register_info *info, co
 			     const uint8_t *b);
 size_t registers_compare(const struct cpu_state *a, const struct cpu_state *b, register_differ *differ,
 			 void *context);
+
+/* Whether those are equal that take `change` or more. */
+bool registers_equal_if(const struct cpu_state *a, const struct cpu_state *b, enum register_change change);
 
 #endif

@@ -385,6 +385,20 @@ START_TEST(lost)
 }
 END_TEST
 
+/* Nor at all where no code on the way can make up for what is wrong. */
+START_TEST(never_to_be_found)
+{
+	struct replica *leader = world.replicas[0], *follower = world.replicas[1];
+
+	ck_assert(lead(leader, 60 * NS_PER_S));
+	struct stop_point stop = read_stop(follower);
+
+	stop.cpu.msr[CPU_MSR_LSTAR] ^= 1ull << 30;
+	ck_assert_int_eq(hunt(follower, &stop), HUNT_LOST);
+	ck_assert_uint_eq(follower->own.control->statistics.hunt_visits, 1);
+}
+END_TEST
+
 /* A replica that is told to leave does. */
 START_TEST(left)
 {
@@ -518,6 +532,7 @@ int main(void)
 	tcase_add_checked_fixture(endless, setup, teardown);
 	tcase_add_loop_test(endless, found, 0, budgets);
 	tcase_add_test(endless, lost);
+	tcase_add_test(endless, never_to_be_found);
 	tcase_add_test(endless, left);
 	tcase_add_loop_test(endless, not_worth_while, 0, 3);
 	tcase_add_checked_fixture(finite, setup_ending, teardown);

@@ -187,6 +187,30 @@ START_TEST(all_differences_are_told)
 }
 END_TEST
 
+/* By what it takes to change them. */
+START_TEST(equal_but_for_some)
+{
+	static const struct {
+		const char *name;
+		bool privileged, set_up;
+	} cases[] = {
+		{ "rax", true, true }, { "xmm3", true, true }, { "fs.base", true, true }, { "cr2", true, true },
+		{ "cr3", false, true }, { "kernel_gs_base", false, true }, { "dr7", false, true },
+		{ "lstar", false, false }, { "efer", false, false }, { "pat", false, false },
+	};
+	struct cpu_state a = { .rip = 7 }, b;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		b = a;
+		ck_assert(register_flip(&b, register_find(cases[i].name), 5));
+		ck_assert(!registers_equal_if(&a, &b, CHANGE_ANY));
+		ck_assert_int_eq(registers_equal_if(&a, &b, CHANGE_PRIVILEGED), cases[i].privileged);
+		ck_assert_int_eq(registers_equal_if(&a, &b, CHANGE_SET_UP), cases[i].set_up);
+	}
+	ck_assert(registers_equal_if(&a, &a, CHANGE_ANY));
+}
+END_TEST
+
 START_TEST(canonical_is_idempotent)
 {
 	uint64_t seed = 7;
@@ -303,6 +327,7 @@ int main(void)
 	tcase_add_test(tests, set_and_get);
 	tcase_add_loop_test(tests, flip_and_compare, 0, (int)register_count);
 	tcase_add_test(tests, all_differences_are_told);
+	tcase_add_test(tests, equal_but_for_some);
 	tcase_add_test(tests, canonical_is_idempotent);
 	tcase_add_test(tests, canonical_forms);
 	tcase_add_test(tests, the_nearest_are_told);
