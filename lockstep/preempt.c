@@ -148,8 +148,9 @@ void preempt_enter(struct replica *replica, uint64_t now)
 	/* Programs that are always taken out in the kernel are seen here at least. */
 	if (!preempt->programs && trap_shim_was_in_user_mode(&replica->machine.shim))
 		programs_begin(preempt);
-	/* One alarm in a grace period, however many segments there are in it. */
-	if (preempt->works && !alarm_pending(&preempt->alarm, now))
+	/* What exits all the time is not to be taken out, too: that is dear, and to put an alarm off is not. But not
+	 * at every exit. */
+	if (preempt->works && !alarm_pending(&preempt->alarm, now + replica->config.preempt_grace / 2))
 		alarm_set(&preempt->alarm, now + replica->config.preempt_grace);
 }
 
