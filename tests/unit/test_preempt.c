@@ -399,6 +399,27 @@ START_TEST(never_to_be_found)
 }
 END_TEST
 
+/* A guest that exits by itself all the time is not taken out; but the alarm is not put off at each of its exits. */
+START_TEST(put_off)
+{
+	struct replica *leader = world.replicas[0];
+	const struct alarm *alarm = &leader->preempt.alarm;
+	const uint64_t grace = NS_PER_S, begin = clock_monotonic_ns();
+
+	leader->config.preempt_grace = grace;
+	preempt_enter(leader, begin);
+	ck_assert_uint_eq(alarm->at, begin + grace);
+	preempt_enter(leader, begin + grace / 4);
+	ck_assert_uint_eq(alarm->at, begin + grace);
+	preempt_enter(leader, begin + grace * 3 / 4);
+	ck_assert_uint_eq(alarm->at, begin + grace * 3 / 4 + grace);
+	/* What looks for what the world sends may be set for later. */
+	preempt_go_until(&leader->preempt, begin + 10 * grace);
+	preempt_enter(leader, begin + grace);
+	ck_assert_uint_eq(alarm->at, begin + 10 * grace);
+}
+END_TEST
+
 /* A replica that is told to leave does. */
 START_TEST(left)
 {
@@ -533,6 +554,7 @@ int main(void)
 	tcase_add_loop_test(endless, found, 0, budgets);
 	tcase_add_test(endless, lost);
 	tcase_add_test(endless, never_to_be_found);
+	tcase_add_test(endless, put_off);
 	tcase_add_test(endless, left);
 	tcase_add_loop_test(endless, not_worth_while, 0, 3);
 	tcase_add_checked_fixture(finite, setup_ending, teardown);
