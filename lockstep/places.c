@@ -46,10 +46,12 @@ unsigned places_known(const struct places *places, const struct ram *ram, struct
 	return count;
 }
 
-void places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns)
+unsigned places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns)
 {
-	places->dense[places->dense_next++ % PLACES_DENSE] =
-		(struct dense_place){ .physical = physical, .recurs_ns = recurs_ns };
+	struct dense_place *place = &places->dense[places->dense_next++ % PLACES_DENSE];
+
+	*place = (struct dense_place){ .physical = physical, .recurs_ns = recurs_ns, .order = places->dense_next };
+	return place->order;
 }
 
 const struct dense_place *places_known_dense(const struct places *places, uint64_t physical)

@@ -16,6 +16,7 @@ enum { PLACES_GOOD = 8, PLACES_DENSE = 64, PLACES_CODE = 16 };
 struct dense_place {
 	uint64_t physical;
 	uint64_t recurs_ns; /* between two visits, as it was then; 0: not known */
+	unsigned order;     /* it was noted so many places after the first one, which has 1 */
 };
 
 struct places {
@@ -35,9 +36,9 @@ void places_remember(struct places *places, const struct ram *ram, const struct 
 unsigned places_known(const struct places *places, const struct ram *ram, struct breakpoint *kept, uint64_t *recurs_ns,
 		      unsigned max);
 
-/* One that is no good, by guest-physical address; what is known of such a place, NULL: nothing; forgets all of them now
+/* One that is no good, by guest-physical address, gives its order; what is known of such a place, NULL: nothing; forgets all of them now
  * and then. */
-void places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns);
+unsigned places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns);
 const struct dense_place *places_known_dense(const struct places *places, uint64_t physical);
 void places_forget_dense(struct places *places, uint64_t now);
 

@@ -24,8 +24,10 @@ enum { GOOD_PART = 8 };
 #define BAD_NS (500 * NS_PER_MS)
 /* Time between visits is not measured more exactly than to this part of what it takes to get past a place. */
 enum { EXACT_PART = 16 };
-/* So many of those that are not good are measured once more before one is chosen. */
-enum { MEASURED_MOST = 4 };
+/* So many of those that are not good are measured once more before one is chosen. What is not met for so many times as
+ * long as it took before, and this time, is elsewhere. */
+enum { MEASURED_MOST = 4, MET_TIMES = 4 };
+#define MET_NS NS_PER_MS
 /* Places that were good are waited for alone for this part of the time, where what stops cost has been worth it. */
 enum { KNOWN_PART = 4 };
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
@@ -52,6 +54,7 @@ static void add_candidate(struct scout *scout, const struct breakpoint *place)
 		scout->candidates[scout->count++] = (struct scout_candidate){
 			.place = *place,
 			.recurs_ns = dense ? dense->recurs_ns : 0,
+			.order = dense ? dense->order : 0,
 			.dense = dense,
 		};
 }
@@ -251,8 +254,8 @@ static bool visit(struct scout *scout, struct scout_candidate *candidate)
 	}
 	candidate->dense = candidate->visits >= SCOUT_VISITS;
 	if (candidate->dense)
-		places_note_dense(&scout->replica->preempt.places, candidate->place.physical,
-				  candidate->recurs_ns);
+		candidate->order = places_note_dense(&scout->replica->preempt.places, candidate->place.physical,
+						     candidate->recurs_ns);
 	return false;
 }
 
@@ -282,10 +285,16 @@ static bool is_cheap(const struct scout *scout)
 }
 
 /* Whether one place is better than another. In many loops the guest is in the same state again and again, and a
- * follower finds it at the first visit, however dense they are; else the more seldom, the better. */
-static bool is_better(const struct scout_candidate *one, const struct scout_candidate *other)
+ * follower finds it at the first visit, however dense they are; else the more seldom, the better. What is shorter than a
+ * step cannot be told from nothing: there it counts which was met so often later. */
+static bool is_better(const struct scout *scout, const struct scout_candidate *one,
+		      const struct scout_candidate *other)
 {
-	return one->same != other->same ? one->same : one->recurs_ns > other->recurs_ns;
+	if (one->same != other->same)
+		return one->same;
+	if (one->recurs_ns < scout->step_ns && other->recurs_ns < scout->step_ns && one->order != other->order)
+		return one->order > other->order;
+	return one->recurs_ns > other->recurs_ns;
 }
 
 /* The best of the places that are not good; NULL: there is none. */
@@ -296,7 +305,7 @@ static struct scout_candidate *best_candidate(struct scout *scout)
 	for (unsigned i = 0; i < scout->count; i++) {
 		struct scout_candidate *candidate = &scout->candidates[i];
 
-		if (candidate->recurs_ns != 0 && (!best || is_better(candidate, best)))
+		if (candidate->recurs_ns != 0 && (!best || is_better(scout, candidate, best)))
 			best = candidate;
 	}
 	return best;
@@ -357,8 +366,9 @@ static result look_at_registers(struct scout *scout, const struct breakpoint *pl
 
 /* From one visit to the next one, with nothing else in the way: what is planted between makes places look farther apart
  * than they are, and what is remembered may be so no more. */
-static result measure_alone(struct scout *scout, struct scout_candidate *candidate, uint64_t window)
+static result measure_alone(struct scout *scout, struct scout_candidate *candidate)
 {
+	const uint64_t window = MET_TIMES * candidate->recurs_ns + MET_NS;
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	enum machine_stop stop = MACHINE_INTERRUPTED;
 	uint64_t recurs_ns = 0;
@@ -384,11 +394,11 @@ static result measure_alone(struct scout *scout, struct scout_candidate *candida
 }
 
 /* The best of those that are not good, by what was measured for it alone. */
-static result choose(struct scout *scout, uint64_t window, struct scout_candidate **best)
+static result choose(struct scout *scout, struct scout_candidate **best)
 {
 	*best = best_candidate(scout);
 	for (unsigned i = 0; i < MEASURED_MOST && *best && !(*best)->alone && !scout->ended && !scout->gone; i++) {
-		TRY(measure_alone(scout, *best, window));
+		TRY(measure_alone(scout, *best));
 		*best = best_candidate(scout);
 	}
 	return OK;
@@ -400,7 +410,7 @@ static result go_to_best(struct scout *scout, uint64_t window, uint64_t *recurs_
 	struct scout_candidate *best;
 	bool there;
 
-	TRY(choose(scout, window, &best));
+	TRY(choose(scout, &best));
 	if (!best || scout->ended || scout->gone)
 		return OK;
 	if (best->same || walk_ns(scout, best->recurs_ns) <= BAD_NS) {

@@ -75,7 +75,10 @@ END_TEST
 
 START_TEST(dense_for_a_second)
 {
-	places_note_dense(&places, 77, 1234);
+	const unsigned order = places_note_dense(&places, 78, 5);
+
+	ck_assert_uint_gt(places_note_dense(&places, 77, 1234), order);
+	ck_assert_uint_gt(places_known_dense(&places, 77)->order, places_known_dense(&places, 78)->order);
 	ck_assert_ptr_nonnull(places_known_dense(&places, 77));
 	ck_assert_uint_eq(places_known_dense(&places, 77)->recurs_ns, 1234);
 	ck_assert_ptr_null(places_known_dense(&places, 0));
@@ -89,7 +92,7 @@ END_TEST
 START_TEST(too_many_dense)
 {
 	for (unsigned i = 0; i <= PLACES_DENSE; i++)
-		places_note_dense(&places, i, i);
+		(void)places_note_dense(&places, i, i);
 	ck_assert_ptr_null(places_known_dense(&places, 0));
 	ck_assert_ptr_nonnull(places_known_dense(&places, 1));
 	ck_assert_ptr_nonnull(places_known_dense(&places, PLACES_DENSE));
