@@ -36,8 +36,8 @@ void places_remember(struct places *places, const struct ram *ram, const struct 
 unsigned places_known(const struct places *places, const struct ram *ram, struct breakpoint *kept, uint64_t *recurs_ns,
 		      unsigned max);
 
-/* One that is no good, by guest-physical address, gives its order; what is known of such a place, NULL: nothing; forgets all of them now
- * and then. */
+/* One that is no good, by guest-physical address, gives its order; what is known of such a place, NULL: nothing;
+ * forgets all of them now and then. */
 unsigned places_note_dense(struct places *places, uint64_t physical, uint64_t recurs_ns);
 const struct dense_place *places_known_dense(const struct places *places, uint64_t physical);
 void places_forget_dense(struct places *places, uint64_t now);

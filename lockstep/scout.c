@@ -285,8 +285,8 @@ static bool is_cheap(const struct scout *scout)
 }
 
 /* Whether one place is better than another. In many loops the guest is in the same state again and again, and a
- * follower finds it at the first visit, however dense they are; else the more seldom, the better. What is shorter than a
- * step cannot be told from nothing: there it counts which was met so often later. */
+ * follower finds it at the first visit, however dense they are; else the more seldom, the better. What is shorter than
+ * a step cannot be told from nothing: there it counts which was met so often later. */
 static bool is_better(const struct scout *scout, const struct scout_candidate *one,
 		      const struct scout_candidate *other)
 {

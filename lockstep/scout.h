@@ -24,7 +24,7 @@ struct scout_candidate {
 	uint64_t gpr[SCOUT_VISITS][GPR_COUNT]; /* at each visit */
 	unsigned visits;
 	bool dense; /* and left alone, now or since shortly before */
-	unsigned order; /* of those that are dense: who has a higher one was met as often later, so it is met less often */
+	unsigned order; /* of those that are dense: what has a higher one was met as often later, so less often */
 	bool alone; /* it was the only one planted when that was measured last */
 	bool same; /* at two of the visits all general registers were the same */
 };
