@@ -383,6 +383,8 @@ static result measure_alone(struct scout *scout, struct scout_candidate *candida
 		TRY(go_on(scout, &stop));
 		if (stop != MACHINE_BREAKPOINT)
 			continue;
+		note_registers(candidate, breakpoints->here.gpr);
+		candidate->visits++;
 		recurs_ns = ran_to_hit(scout);
 		if (recurs_ns == 0)
 			TRY(leave_place(scout));
