@@ -18,7 +18,7 @@ enum { TRIAL_VISITS = 8, TRIAL = 1 << 9, STRETCH_TIMES = 4, STRETCH_MOST = 1 << 
 enum { TRIAL_VISITS_MOST = 1024 };
 /* Loops that are one piece of code in place (native_loop.h) take little longer there than on the vCPU. If the budget
  * has that for the rest, and a part of a watchdog's time is enough, it is executed in place. */
-enum { NEAR_WATCHDOG_PART = 4, PS_PER_NS = 1000 };
+enum { NEAR_WATCHDOG_PART = 4, NEAR_BUDGET_PART = 4, PS_PER_NS = 1000 };
 /* What it takes to ask registers for the way, and to go the rest of it. */
 #define ASKING_NS (4 * NS_PER_MS)
 enum { REPLAY_TIMES = 20 };
@@ -319,6 +319,15 @@ static uint64_t may_cost(const struct hunt *hunt, uint64_t way_ns)
 	return budget_for_way(hunt->replica->config.preempt_budget, way_ns);
 }
 
+/* What it may cost in a loop that is fast in place. If that were more than the budget has for such a way each one would
+ * be longer than the last, and where registers lead there is no need. */
+static uint64_t may_cost_near(const struct hunt *hunt, uint64_t way_ns)
+{
+	const uint64_t ns = may_cost(hunt, way_ns);
+
+	return budget_is_large(hunt->replica->config.preempt_budget, way_ns) ? ns : ns / NEAR_BUDGET_PART;
+}
+
 /* Whether it stays in place although registers may lead: it is in a loop that is fast there, and they do not say that
  * it is still too far. To look at them on the vCPU takes alarms, which come late. */
 static bool is_near(const struct hunt *hunt)
@@ -329,14 +338,14 @@ static bool is_near(const struct hunt *hunt)
 	if (2 * hunt->looped < hunt->executed)
 		return false;
 	if (hunt->aim.count < AIM_SAMPLES)
-		return hunt->executed * hunt->ps_each / PS_PER_NS < may_cost(hunt, way);
+		return hunt->executed * hunt->ps_each / PS_PER_NS < may_cost_near(hunt, way);
 	if (!aim_remaining(&hunt->aim, hunt_leads(hunt), hunt->stop->cpu.gpr, &instructions) ||
 	    instructions > most * PS_PER_NS / (hunt->ps_each + 1))
 		return false;
 	double part = (double)instructions / (double)(hunt->executed + instructions);
 	uint64_t ns = instructions * hunt->ps_each / PS_PER_NS;
 
-	return ns <= may_cost(hunt, (uint64_t)(part * (double)way));
+	return ns <= may_cost_near(hunt, (uint64_t)(part * (double)way));
 }
 
 /* Whether all visits on the rest of the way cost more than a budget has for it that is not large. How many there are is
