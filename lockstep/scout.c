@@ -59,7 +59,7 @@ static void add_candidate(struct scout *scout, const struct breakpoint *place)
 		};
 }
 
-/* To the first place behind `*linear` and before any branch at which all flags are known: see scout_settle. */
+/* To the first place behind `*linear` and before any branch at which all flags are known: see scout_wherever. */
 static bool find_flags(const struct ram *ram, const struct cpu_state *state, uint64_t *linear)
 {
 	struct instruction instruction;
@@ -74,19 +74,27 @@ static bool find_flags(const struct ram *ram, const struct cpu_state *state, uin
 	return false;
 }
 
-/* With `flags_known` at that place itself, or where they are. */
-static void add_place(struct scout *scout, const struct cpu_state *state, uint64_t linear, bool flags_known)
+/* At that very instruction, if it may be stopped there. */
+static bool add_at(struct scout *scout, const struct cpu_state *state, uint64_t linear)
 {
 	const struct ram *ram = &scout->replica->ram;
 	struct breakpoint place = { .linear = linear };
 	struct instruction instruction;
+	const bool may = instruction_decode(ram, state, linear, &instruction) && instruction.may_stop &&
+			 page_walk(ram, state, linear, &place.physical);
 
-	if ((flags_known || find_flags(ram, state, &place.linear)) &&
-	    instruction_decode(ram, state, place.linear, &instruction) && instruction.may_stop &&
-	    page_walk(ram, state, place.linear, &place.physical))
+	if (may)
 		add_candidate(scout, &place);
-	else if (flags_known)
-		add_place(scout, state, linear, false);
+	return may;
+}
+
+/* With `flags_known` at that place itself, or where they are. */
+static void add_place(struct scout *scout, const struct cpu_state *state, uint64_t linear, bool flags_known)
+{
+	if (flags_known && add_at(scout, state, linear))
+		return;
+	if (find_flags(&scout->replica->ram, state, &linear))
+		(void)add_at(scout, state, linear);
 }
 
 /* Behind loops that end after `linear`. */
