@@ -76,7 +76,7 @@ const struct register_info register_table[] = {
 	SET_UP("cstar", msr[CPU_MSR_CSTAR]),
 	SET_UP("sfmask", msr[CPU_MSR_SFMASK]),
 	PRIVILEGED("kernel_gs_base", msr[CPU_MSR_KERNEL_GS_BASE]),
-	SET_UP("sysenter_cs", msr[CPU_MSR_SYSENTER_CS]),
+	PRIVILEGED("sysenter_cs", msr[CPU_MSR_SYSENTER_CS]), /* 32-bit Linux clears it for tasks in virtual-8086 mode */
 	SET_UP("sysenter_esp", msr[CPU_MSR_SYSENTER_ESP]),
 	SET_UP("sysenter_eip", msr[CPU_MSR_SYSENTER_EIP]),
 	SET_UP("pat", msr[CPU_MSR_PAT]),

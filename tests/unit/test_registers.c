@@ -196,6 +196,7 @@ START_TEST(equal_but_for_some)
 	} cases[] = {
 		{ "rax", true, true }, { "xmm3", true, true }, { "fs.base", true, true }, { "cr2", true, true },
 		{ "cr3", false, true }, { "kernel_gs_base", false, true }, { "dr7", false, true },
+		{ "sysenter_cs", false, true },
 		{ "lstar", false, false }, { "efer", false, false }, { "pat", false, false },
 	};
 	struct cpu_state a = { .rip = 7 }, b;
