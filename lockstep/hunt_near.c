@@ -62,14 +62,15 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t
 }
 
 /* Whether there is room for samples on a way. Where the budget has what it takes to look at all of it, registers are
- * asked in what is its first half for sure: alarms may be later than they ever were. */
+ * asked only if the leader saw some that lead, and in what is its first half for sure: alarms may be later than they
+ * ever were, and where code is translated when it runs for the first time it is the leader who is slow. */
 static bool may_look(const struct hunt *hunt, uint64_t way)
 {
 	const uint64_t whole = hunt->stop->run_ns, gone = hunt->guest_ns + hunt->executed * INSTRUCTION_MOST_NS;
 	const uint64_t samples = AIM_SAMPLES * (aim_apart(way) + pace_lateness(hunt_pace(hunt)));
 
 	return samples <= way / ROOM_PART && (!budget_is_large(hunt->replica->config.preempt_budget, whole) ||
-					      gone + samples <= whole / ROOM_PART);
+					      (hunt->stop->leads != 0 && gone + samples <= whole / ROOM_PART));
 }
 
 /*
