@@ -504,8 +504,11 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 	if (found)
 		TRY(book_stop(replica, &state, recurs_ns, scout.leads, &found));
 	*ended = scout.ended || found;
-	if (*ended)
+	if (*ended) {
+		/* What it was waited for is no alarm of the next segment's. */
+		alarm_clear(&preempt->alarm);
 		return OK;
+	}
 	preempt_go_until(preempt, clock_monotonic_ns() + NOWHERE_NS);
 	return OK;
 }

@@ -26,7 +26,7 @@ enum { GOOD_PART = 8 };
 enum { EXACT_PART = 16 };
 /* So many of those that are not good are measured once more before one is chosen. What is not met for so many times as
  * long as it took before, and this time, is elsewhere. */
-enum { MEASURED_MOST = 4, MET_TIMES = 4 };
+enum { MEASURED_MOST = 4, MET_TIMES = 8, ALONE_TIMES = 3 };
 #define MET_NS NS_PER_MS
 /* Places that were good are waited for alone for this part of the time, where what stops cost has been worth it. */
 enum { KNOWN_PART = 4 };
@@ -372,29 +372,36 @@ static result look_at_registers(struct scout *scout, const struct breakpoint *pl
 	return OK;
 }
 
-/* From one visit to the next one, with nothing else in the way: what is planted between makes places look farther apart
- * than they are, and what is remembered may be so no more. */
+/* From one visit to the next ones, with nothing else in the way: what is planted between makes places look farther
+ * apart than they are, and what is remembered may be so no more. */
 static result measure_alone(struct scout *scout, struct scout_candidate *candidate)
 {
 	const uint64_t window = MET_TIMES * candidate->recurs_ns + MET_NS;
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	enum machine_stop stop = MACHINE_INTERRUPTED;
 	uint64_t recurs_ns = 0;
+	unsigned measured = 0;
 	bool planted;
 
 	candidate->alone = true;
 	TRY(breakpoints_plant(breakpoints, &candidate->place, 1, &planted));
 	scout->until = clock_monotonic_ns() + window;
 	scout->left_at = 0;
-	while (breakpoints->count > 0 && recurs_ns == 0 && !scout->ended && !scout->gone &&
+	while (breakpoints->count > 0 && measured < ALONE_TIMES && !scout->ended && !scout->gone &&
 	       clock_monotonic_ns() < scout->until) {
+		uint64_t ran;
+
 		TRY(go_on(scout, &stop));
 		if (stop != MACHINE_BREAKPOINT)
 			continue;
 		note_registers(candidate, breakpoints->here.gpr);
 		candidate->visits++;
-		recurs_ns = ran_to_hit(scout);
-		if (recurs_ns == 0)
+		ran = ran_to_hit(scout);
+		measured += ran != 0;
+		/* On a busy host some take longer. */
+		if (ran != 0 && (recurs_ns == 0 || ran < recurs_ns))
+			recurs_ns = ran;
+		if (measured < ALONE_TIMES)
 			TRY(leave_place(scout));
 	}
 	breakpoints_lift(breakpoints);

@@ -267,6 +267,8 @@ START_TEST(found)
 	for (unsigned i = 0; i < 6; i++) {
 		ck_assert(lead(leader, 60 * NS_PER_S));
 		ck_assert(preempted(leader));
+		/* No alarm is left that the next segment would wait for. */
+		ck_assert_uint_eq(leader->preempt.alarm.at, 0);
 		const struct stop_point stop = read_stop(follower);
 
 		/* On a busy host no place may look good. */
