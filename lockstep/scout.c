@@ -171,6 +171,25 @@ static result go_on(struct scout *scout, enum machine_stop *stop)
 	return *stop == MACHINE_INTERRUPTED ? obey(scout) : OK;
 }
 
+/* Whether there is more to look for: the guest has come to no exit, nobody has other plans, and there is time. */
+static bool may_go_on(const struct scout *scout)
+{
+	return !scout->ended && !scout->gone && clock_monotonic_ns() < scout->until;
+}
+
+/* Goes on to the next hit of what is planted, and takes all of that back; `here` is where it was. */
+static result go_to_hit(struct scout *scout, bool *hit)
+{
+	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
+	enum machine_stop stop = MACHINE_INTERRUPTED;
+
+	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && may_go_on(scout))
+		TRY(go_on(scout, &stop));
+	*hit = stop == MACHINE_BREAKPOINT;
+	breakpoints_lift(breakpoints);
+	return OK;
+}
+
 /* Past the place at hand. */
 static result leave_place(struct scout *scout)
 {
@@ -325,29 +344,22 @@ static result run_blind(struct scout *scout, uint64_t ns)
 	enum machine_stop stop = MACHINE_INTERRUPTED;
 
 	scout->until = clock_monotonic_ns() + ns;
-	while (stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone && clock_monotonic_ns() < scout->until)
+	while (stop == MACHINE_INTERRUPTED && may_go_on(scout))
 		TRY(go_on(scout, &stop));
 	return OK;
 }
 
-/* Goes on to the next visit of a place, if that is near. Nothing is planted then, and `here` is where it stands. */
+/* Goes on to the next visit of a place, if that is near. Nothing is planted then. */
 static result go_to(struct scout *scout, const struct breakpoint *place, uint64_t window, bool *there)
 {
-	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
-	enum machine_stop stop = MACHINE_INTERRUPTED;
 	bool planted;
 
 	*there = false;
 	if (scout->ended || scout->gone)
 		return OK;
-	TRY(breakpoints_plant(breakpoints, place, 1, &planted));
+	TRY(breakpoints_plant(&scout->replica->preempt.breakpoints, place, 1, &planted));
 	scout->until = clock_monotonic_ns() + window;
-	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
-	       clock_monotonic_ns() < scout->until)
-		TRY(go_on(scout, &stop));
-	*there = stop == MACHINE_BREAKPOINT;
-	breakpoints_lift(breakpoints);
-	return OK;
+	return go_to_hit(scout, there);
 }
 
 /* From one visit of a place to later ones: what has led so far leads there, too, or does not count. What a loop counted
@@ -387,8 +399,7 @@ static result measure_alone(struct scout *scout, struct scout_candidate *candida
 	TRY(breakpoints_plant(breakpoints, &candidate->place, 1, &planted));
 	scout->until = clock_monotonic_ns() + window;
 	scout->left_at = 0;
-	while (breakpoints->count > 0 && measured < ALONE_TIMES && !scout->ended && !scout->gone &&
-	       clock_monotonic_ns() < scout->until) {
+	while (breakpoints->count > 0 && measured < ALONE_TIMES && may_go_on(scout)) {
 		uint64_t ran;
 
 		TRY(go_on(scout, &stop));
@@ -452,8 +463,7 @@ static result look_for_rare(struct scout *scout, uint64_t *recurs_ns)
 	bool planted;
 
 	TRY(plant(scout, &planted));
-	while (planted && *recurs_ns == 0 && !scout->ended && !scout->gone &&
-	       clock_monotonic_ns() < scout->until) {
+	while (planted && *recurs_ns == 0 && may_go_on(scout)) {
 		enum machine_stop stop;
 
 		TRY(go_on(scout, &stop));
@@ -488,7 +498,7 @@ result scout_any(struct scout *scout, struct cpu_state *state, bool *found)
 }
 
 /* In place to right behind the next instruction that sets all flags. */
-static result settle(struct scout *scout, struct cpu_state *state, bool *found)
+static result go_behind_flags(struct scout *scout, struct cpu_state *state, bool *found)
 {
 	struct replica *replica = scout->replica;
 	struct native_outcome outcome = { .end = NATIVE_LIMIT };
@@ -508,7 +518,7 @@ static result settle(struct scout *scout, struct cpu_state *state, bool *found)
 static result go_anywhere(struct scout *scout, struct cpu_state *state, bool *found)
 {
 	TRY(scout_any(scout, state, found));
-	return *found ? settle(scout, state, found) : OK;
+	return *found ? go_behind_flags(scout, state, found) : OK;
 }
 
 result scout_wherever(struct scout *scout, struct cpu_state *state, bool *found)
@@ -539,22 +549,18 @@ static result go_to_known(struct scout *scout, uint64_t *recurs_ns)
 {
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	const unsigned limit = breakpoints->kind->limit < PLACES_GOOD ? breakpoints->kind->limit : PLACES_GOOD;
-	enum machine_stop stop = MACHINE_INTERRUPTED;
 	struct breakpoint known[PLACES_GOOD];
 	uint64_t recurs[PLACES_GOOD];
 	unsigned count = places_known(&scout->replica->preempt.places, &scout->replica->ram, known, recurs, limit);
-	bool planted;
+	bool planted, hit;
 
 	if (count == 0)
 		return OK;
 	TRY(breakpoints_plant(breakpoints, known, count, &planted));
-	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && !scout->ended && !scout->gone &&
-	       clock_monotonic_ns() < scout->until)
-		TRY(go_on(scout, &stop));
-	for (unsigned i = 0; i < count && stop == MACHINE_BREAKPOINT; i++)
+	TRY(go_to_hit(scout, &hit));
+	for (unsigned i = 0; i < count && hit; i++)
 		if (known[i].linear == instruction_pointer(&breakpoints->here))
 			*recurs_ns = recurs[i];
-	breakpoints_lift(breakpoints);
 	return OK;
 }
 
