@@ -254,12 +254,14 @@ bool attend_called(const struct replica *replica)
 /*
  * Should the leader be outvoted, its successor begins where the oldest vote without a verdict is: that is how far the
  * machine falls back. Votes for output follow one another fast, and only their number is bounded. Where replicas share
- * cores, followers take turns, so that verdicts come later, and who waits for one leaves a core idle.
+ * cores, followers take turns, so that verdicts come later; a leader that waits for one is in nobody's way while every
+ * core has work without it, and leaves one idle else.
  */
 static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 {
 	const uint64_t interval = supervisor_page_vote_interval(replica->supervisor, replica->config.vote_interval);
-	const uint64_t turns = replica->config.crowding > 1 ? replica->config.crowding + 1 : 1;
+	const bool rests = atomic_load_explicit(&replica->supervisor->busy, memory_order_relaxed) != 0;
+	const uint64_t turns = replica->config.crowding > 1 && !rests ? replica->config.crowding + 1 : 1;
 	const uint64_t lead = (interval > LEAD_MIN_NS ? interval : LEAD_MIN_NS) * turns;
 
 	return replica->box.votes - verdicts >= CONTROL_VOTE_BACKLOG ||

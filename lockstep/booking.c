@@ -70,6 +70,7 @@ void booking_fault(struct supervisor *supervisor, unsigned replica, const char *
 	if (data && cores_book_fault(&supervisor->cores, core, clock_monotonic_ns())) {
 		event_tell(supervisor, EVENT_CORE_AVOIDED, (int)replica,
 			   "core %d has lost too many votes and is left", core);
+		turns_forget(supervisor);
 		for (unsigned i = 0; i < supervisor->replicas; i++)
 			if (supervisor->members[i].pid != 0 &&
 			    failed(cores_apply(&supervisor->cores, i, supervisor->members[i].pid)))

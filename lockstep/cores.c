@@ -296,6 +296,13 @@ unsigned cores_crowding(const struct cores *cores)
 	return (cores->replicas + left - 1) / left;
 }
 
+unsigned cores_shared(const struct cores *cores)
+{
+	const unsigned left = cores_left_over(cores);
+
+	return cores->policy.mode == CORES_NONE || left >= cores->replicas ? 0 : left;
+}
+
 int cores_of(const struct cores *cores, unsigned replica)
 {
 	int index = replica < VOTE_REPLICAS_MAX ? cores->of[replica] : NOT_PINNED;
@@ -412,6 +419,21 @@ result cores_apply(const struct cores *cores, unsigned replica, pid_t pid)
 	set_text(&set, text, sizeof(text));
 	return fail_errno(STATUS_FAILED, error, "cannot let replica %u (process %ld) run on core %s", replica,
 			  (long)pid, text);
+}
+
+result cores_seat(const struct cores *cores, unsigned index, pid_t pid)
+{
+	struct core_set set = { .words = { 0 } };
+	unsigned at = 0;
+
+	invariant(index < cores_shared(cores));
+	while (cores->core[at].left || index-- > 0)
+		at++;
+	set_add(&set, cores->core[at].place.number);
+	if (sched_setaffinity(pid, sizeof(set), (const cpu_set_t *)(const void *)set.words) < 0)
+		return fail_errno(STATUS_FAILED, errno, "cannot let process %ld run on core %u", (long)pid,
+				  cores->core[at].place.number);
+	return OK;
 }
 
 /* --- status --- */

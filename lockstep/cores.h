@@ -3,7 +3,7 @@
  *
  * A *core* is a logical CPU by the host's numbers. Threads of one physical core share what may be defective, so two
  * replicas are put on one physical core only where there is no other. Where there are enough cores each replica has
- * its own; else the host's scheduler decides, among the cores that have not been left.
+ * its own; else they take turns (lockstep/turns.h) on the cores that have not been left, or the scheduler decides.
  *
  * Everything but cores_open and cores_apply depends on nothing but what it is given.
  */
@@ -30,7 +30,7 @@ enum {
 #define CORES_WINDOW_NS (3600 * NS_PER_S)
 
 enum cores_mode {
-	CORES_AUTO, /* each replica has its own core if there are enough of them */
+	CORES_AUTO, /* each replica has its own core if there are enough of them; else they take turns */
 	CORES_NONE, /* the host's scheduler decides */
 	CORES_LIST, /* the first replica on the first core of a list, and so on; the others are spare */
 };
@@ -87,13 +87,19 @@ void cores_close(struct cores *cores);
 /* How many replicas share a core, rounded up: 1 where there is one for each. */
 unsigned cores_crowding(const struct cores *cores);
 
-/* The core to which a replica is pinned, or -1: the scheduler decides. */
+/* How many cores all replicas share, moved by us: 0 where each replica has its own, or the scheduler decides. */
+unsigned cores_shared(const struct cores *cores);
+
+/* The core to which a replica is pinned, or -1: it has none for itself. */
 int cores_of(const struct cores *cores, unsigned replica);
 
 /* Lets a replica's process run where it should (sched_setaffinity(2)): its first thread, and what that starts later.
  * To be called for each new process, and for all of them when a core has been left. Errors: STATUS_FAILED the
  * process is gone, or the core is. */
 must_check result cores_apply(const struct cores *cores, unsigned replica, pid_t pid);
+
+/* Moves a process to the `index`th of the shared cores, and keeps it there. Errors: STATUS_FAILED likewise. */
+must_check result cores_seat(const struct cores *cores, unsigned index, pid_t pid);
 
 /* Books a lost vote to the core on which the replica ran; any number that is no core of
  * ours is ignored. True if the core is left now: then replicas have other cores. The last core is never left. */

@@ -21,6 +21,7 @@
 #include "lockstep/service.h"
 #include "lockstep/spawn.h"
 #include "lockstep/tally.h"
+#include "lockstep/turns.h"
 #include "lockstep/vote.h"
 
 /* Where a member is on its way back. member.live is true in the first phase alone. */
@@ -83,6 +84,7 @@ struct supervisor {
 	const struct service *service; /* or NULL */
 	int service_fd;
 	struct cores cores;
+	struct turns turns;
 	struct care care[VOTE_REPLICAS_MAX];
 	struct repair repair;
 	struct vote_ballot agreed; /* of the last vote that was agreed */

@@ -296,6 +296,7 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 		return OK;
 	/* Before anybody goes on: who is to be copied stands still. */
 	repair_at_vote(supervisor, majority, record);
+	turns_take(supervisor);
 	verdict_tell(supervisor);
 	return OK;
 }
@@ -350,5 +351,6 @@ result verdict_judge(struct supervisor *supervisor)
 {
 	while (!supervisor->over && all_voted(supervisor))
 		TRY(judge_vote(supervisor));
+	turns_take(supervisor);
 	return OK;
 }

@@ -122,7 +122,7 @@ const char *options_help(void)
 	       "                           slow, to compare with; without preemption (default: votes)\n"
 	       "  --scrub RATE             memory that nobody writes is hashed again at this rate, to find what rots:\n"
 	       "                           64M/s, or none (default: 64M/s)\n"
-	       "  --pin auto|none|LIST     replicas have their own cores if there are enough of them; never; or those\n"
+	       "  --pin auto|none|LIST     replicas have their own cores, or take turns on too few; never; or those\n"
 	       "                           of a list such as 0,2,4-6 (default: auto)\n"
 	       "  --core-faults NUMBER     a core that loses so many votes in an hour is left, 0: never (default: 3)\n"
 	       "  --reports FOLDER         where a report is left when the machine is stopped (default: .)\n"

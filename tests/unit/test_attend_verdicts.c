@@ -196,6 +196,15 @@ START_TEST(leaders_wait_within_reason)
 		leader->box.cast_ns[0] -= NS_PER_S;
 		stand_at(leader, 20, 2);
 		break;
+	case 8:
+		/* Both cores have work without it, or one has not. */
+		leader->config.crowding = 2;
+		stand_at(leader, 10, 1);
+		leader->box.cast_ns[0] -= leader->config.vote_interval;
+		must_succeed(attend_verdict(leader));
+		atomic_store(&world.page->busy, 1);
+		stand_at(leader, 20, 2);
+		break;
 	case 4:
 		stand_on_tape(leader, 1, 0, 5000);
 		must_succeed(attend_verdict(leader));
@@ -422,7 +431,7 @@ int main(void)
 	tcase_add_test(verdicts, followers_wait);
 	tcase_add_test(verdicts, verdicts_against_the_leader);
 	tcase_add_test(verdicts, verdicts_at_any_moment);
-	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 9);
+	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 10);
 	tcase_add_test(verdicts, backends_that_are_slow);
 	tcase_add_loop_test(verdicts, held, 0, 3);
 	tcase_add_test(verdicts, held_where);

@@ -178,6 +178,25 @@ START_TEST(taking_turns)
 }
 END_TEST
 
+START_TEST(shared_cores)
+{
+	open_on(plain, 5);
+	ck_assert_uint_eq(cores_shared(&cores), 4);
+	ck_assert_uint_eq(wear_out(1), CORES_FAULTS_DEFAULT);
+	ck_assert_uint_eq(cores_shared(&cores), 3);
+	cores_close(&cores);
+	/* Each has its own, until one of them is left. */
+	open_on(plain, 4);
+	ck_assert_uint_eq(cores_shared(&cores), 0);
+	ck_assert_uint_eq(wear_out(1), CORES_FAULTS_DEFAULT);
+	ck_assert_uint_eq(cores_shared(&cores), 3);
+	cores_close(&cores);
+	must_succeed(cores_parse("none", &policy));
+	open_on(plain, 5);
+	ck_assert_uint_eq(cores_shared(&cores), 0);
+}
+END_TEST
+
 START_TEST(none_is_none)
 {
 	must_succeed(cores_parse("none", &policy));
@@ -533,6 +552,7 @@ int main(void)
 	tcase_add_test(tests, none_is_none);
 	tcase_add_test(tests, alone);
 	tcase_add_test(tests, taking_turns);
+	tcase_add_test(tests, shared_cores);
 	tcase_add_test(tests, listed);
 	tcase_add_test(tests, bad_lists);
 	tcase_add_test(tests, core_is_left);
