@@ -162,21 +162,34 @@ result ram_write_file(struct ram *ram, uint64_t address, int fd, const char *wha
 	return OK;
 }
 
-/* Memory that nobody ever wrote is a hole in the file. */
+/* What nobody ever touched is a hole in the file. */
+result ram_next_touched(const struct ram *ram, uint64_t from, uint64_t *first, uint64_t *count)
+{
+	off_t hole, data = lseek(ram->fd, (off_t)(from * RAM_PAGE_SIZE), SEEK_DATA);
+
+	*first = ram_pages(ram);
+	*count = 0;
+	/* Behind the last data there is nothing (lseek(2)). */
+	if (data < 0 && errno == ENXIO)
+		return OK;
+	hole = data < 0 ? data : lseek(ram->fd, data, SEEK_HOLE);
+	if (hole <= data)
+		return fail_errno(STATUS_FAILED, errno, "cannot tell which guest RAM was touched");
+	*first = (uint64_t)data / RAM_PAGE_SIZE;
+	*count = (uint64_t)(hole - data) / RAM_PAGE_SIZE;
+	return OK;
+}
+
 result ram_clear(struct ram *ram)
 {
-	off_t data, hole = 0;
+	uint64_t first, count = 0;
 
 	invariant(ram->writable);
-	while ((data = lseek(ram->fd, hole, SEEK_DATA)) >= 0 && (uint64_t)data < ram->size) {
-		hole = lseek(ram->fd, data, SEEK_HOLE);
-		if (hole <= data)
-			return fail_errno(STATUS_FAILED, errno, "cannot tell which guest RAM was written");
-		ram_mark(ram, (uint64_t)data, (uint64_t)(hole - data));
+	for (uint64_t from = 0; from < ram_pages(ram); from = first + count) {
+		TRY(ram_next_touched(ram, from, &first, &count));
+		if (count > 0)
+			ram_mark(ram, first * RAM_PAGE_SIZE, count * RAM_PAGE_SIZE);
 	}
-	/* Behind the last data there is nothing (lseek(2)). */
-	if (data < 0 && errno != ENXIO)
-		return fail_errno(STATUS_FAILED, errno, "cannot tell which guest RAM was written");
 	return fd_clear(ram->fd, "guest RAM", ram->size);
 }
 

@@ -64,6 +64,11 @@ void ram_replace_page(struct ram *ram, uint64_t page, const uint8_t *content);
  * Errors: the host cannot. */
 must_check result ram_clear(struct ram *ram);
 
+/* The next pages at or behind `from` that were ever touched: `*count` of them from `*first` on, none if there are no
+ * more (`*first` is ram_pages then). All others are zero; to read one of them would make it exist. Errors: the host
+ * cannot tell. */
+must_check result ram_next_touched(const struct ram *ram, uint64_t from, uint64_t *first, uint64_t *count);
+
 /* One page's bytes, to hash and compare them. */
 const uint8_t *ram_page(const struct ram *ram, uint64_t page);
 

@@ -101,6 +101,29 @@ static void dirty_of(struct ram *ram, uint64_t *bitmap)
 	ram_collect_dirty(ram, bitmap);
 }
 
+START_TEST(touched)
+{
+	uint64_t first, count;
+	struct ram ram;
+
+	guest_memory_make(&ram, 16 * MIB);
+	must_succeed(ram_next_touched(&ram, 0, &first, &count));
+	ck_assert_uint_eq(first, ram_pages(&ram));
+	ck_assert_uint_eq(count, 0);
+	must_succeed(ram_write(&ram, 4096 * 2000 - 1, "xy", 2));
+	must_succeed(ram_next_touched(&ram, 0, &first, &count));
+	/* The host may have given more than was asked for. */
+	ck_assert_uint_le(first, 1999);
+	ck_assert_uint_ge(first + count, 2001);
+	must_succeed(ram_next_touched(&ram, 2000, &first, &count));
+	ck_assert_uint_eq(first, 2000);
+	ck_assert_uint_ge(count, 1);
+	must_succeed(ram_next_touched(&ram, ram_pages(&ram), &first, &count));
+	ck_assert_uint_eq(count, 0);
+	ram_unmap(&ram);
+}
+END_TEST
+
 /* All of it is zero then, and what was not before is booked; what was never touched stays a hole. */
 START_TEST(clear)
 {
@@ -270,6 +293,7 @@ int main(void)
 	tcase_add_test(tests, sizes);
 	tcase_add_test(tests, mapping_checks_the_file);
 	tcase_add_loop_test(tests, layout, 0, (int)ARRAY_SIZE(layouts));
+	tcase_add_test(tests, touched);
 	tcase_add_test(tests, clear);
 	tcase_add_test(tests, door);
 	tcase_add_test(tests, patches_are_not_booked);
