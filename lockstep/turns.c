@@ -106,14 +106,28 @@ static void forget_gone(struct supervisor *supervisor)
 			supervisor->turns.seat[i].pid = 0;
 }
 
+static bool take_turns(const struct supervisor *supervisor)
+{
+	return cores_shared(&supervisor->cores) > 1 && !supervisor->config.strict;
+}
+
+void turns_tell(struct supervisor *supervisor)
+{
+	const struct turns_view view = look(supervisor);
+	const uint32_t busy = take_turns(supervisor) && turns_busy(&view);
+
+	/* A leader that rests goes on as soon as a core has nothing else to do. */
+	if (atomic_exchange(&supervisor->page->busy, busy) != busy && !busy)
+		futex_signal(&supervisor->page->sequence);
+}
+
 void turns_take(struct supervisor *supervisor)
 {
 	unsigned replica, core;
 	struct turns_view view;
-	uint32_t busy;
 
-	if (cores_shared(&supervisor->cores) < 2 || supervisor->config.strict) {
-		atomic_store(&supervisor->page->busy, 0);
+	if (!take_turns(supervisor)) {
+		turns_tell(supervisor);
 		return;
 	}
 	forget_gone(supervisor);
@@ -125,10 +139,8 @@ void turns_take(struct supervisor *supervisor)
 			return;
 		supervisor->turns.seat[replica] = (struct turns_seat){ .pid = pid, .core = core };
 	}
-	busy = turns_busy(&view);
-	/* A leader that rests goes on as soon as a core has nothing else to do. */
-	if (atomic_exchange(&supervisor->page->busy, busy) != busy && !busy)
-		futex_signal(&supervisor->page->sequence);
+	/* Now: who sleeps is moved in no time, who runs has to be interrupted. */
+	turns_tell(supervisor);
 }
 
 void turns_forget(struct supervisor *supervisor)

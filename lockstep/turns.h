@@ -43,9 +43,12 @@ bool turns_next(const struct turns *turns, const struct turns_view *view, unsign
 
 struct supervisor;
 
-/* Looks who waits, moves replicas (sched_setaffinity(2)) and says on the supervisor's page whether the leader may be
- * far ahead. Does nothing where each replica has a core of its own, there is but one core, users want the scheduler to
- * decide, or replicas meet at each exit. To be called behind each verdict, and whenever a replica rang. */
+/* Looks who waits, and says on the supervisor's page whether the leader may be far ahead: nobody rests where each
+ * replica has a core of its own, there is but one core, users want the scheduler to decide, or replicas meet at each
+ * exit. To be called before a verdict is told. */
+void turns_tell(struct supervisor *supervisor);
+
+/* Moves replicas (sched_setaffinity(2)), and tells, likewise. To be called whenever a replica rang. */
 void turns_take(struct supervisor *supervisor);
 
 /* Everybody is where cores_apply put them: seats are given anew. */

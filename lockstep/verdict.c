@@ -296,7 +296,7 @@ static result accept_vote(struct supervisor *supervisor, uint32_t majority)
 		return OK;
 	/* Before anybody goes on: who is to be copied stands still. */
 	repair_at_vote(supervisor, majority, record);
-	turns_take(supervisor);
+	turns_tell(supervisor);
 	verdict_tell(supervisor);
 	return OK;
 }
