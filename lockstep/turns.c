@@ -136,7 +136,7 @@ void turns_take(struct supervisor *supervisor)
 		const pid_t pid = supervisor->members[replica].pid;
 
 		if (failed(cores_seat(&supervisor->cores, core, pid)))
-			return;
+			break;
 		supervisor->turns.seat[replica] = (struct turns_seat){ .pid = pid, .core = core };
 	}
 	/* Now: who sleeps is moved in no time, who runs has to be interrupted. */
