@@ -400,25 +400,26 @@ result cores_open(struct cores *cores, const struct cores_policy *policy, unsign
 	return r;
 }
 
-result cores_apply(const struct cores *cores, unsigned replica, pid_t pid)
+static result move(pid_t pid, const struct core_set *set)
 {
-	struct core_set set = { .words = { 0 } };
-	int core = cores_of(cores, replica);
 	char text[256];
 
-	/* Nothing happened yet, so nothing is forbidden: the process's own set may grow and shrink as it likes. */
-	if (core < 0 && cores_left_over(cores) == cores->count)
-		return OK;
-	for (unsigned i = 0; i < cores->count; i++)
-		if (core < 0 ? !cores->core[i].left : cores->core[i].place.number == core)
-			set_add(&set, cores->core[i].place.number);
-	if (sched_setaffinity(pid, sizeof(set), (const cpu_set_t *)(const void *)set.words) == 0)
+	if (sched_setaffinity(pid, sizeof(*set), (const cpu_set_t *)(const void *)set->words) == 0)
 		return OK;
 	int error = errno;
 
-	set_text(&set, text, sizeof(text));
-	return fail_errno(STATUS_FAILED, error, "cannot let replica %u (process %ld) run on core %s", replica,
-			  (long)pid, text);
+	set_text(set, text, sizeof(text));
+	return fail_errno(STATUS_FAILED, error, "cannot let process %ld run on core %s", (long)pid, text);
+}
+
+result cores_unseat(const struct cores *cores, pid_t pid)
+{
+	struct core_set set = { .words = { 0 } };
+
+	for (unsigned i = 0; i < cores->count; i++)
+		if (!cores->core[i].left)
+			set_add(&set, cores->core[i].place.number);
+	return move(pid, &set);
 }
 
 result cores_seat(const struct cores *cores, unsigned index, pid_t pid)
@@ -430,10 +431,21 @@ result cores_seat(const struct cores *cores, unsigned index, pid_t pid)
 	while (cores->core[at].left || index-- > 0)
 		at++;
 	set_add(&set, cores->core[at].place.number);
-	if (sched_setaffinity(pid, sizeof(set), (const cpu_set_t *)(const void *)set.words) < 0)
-		return fail_errno(STATUS_FAILED, errno, "cannot let process %ld run on core %u", (long)pid,
-				  cores->core[at].place.number);
-	return OK;
+	return move(pid, &set);
+}
+
+result cores_apply(const struct cores *cores, unsigned replica, pid_t pid)
+{
+	struct core_set set = { .words = { 0 } };
+	int core = cores_of(cores, replica);
+
+	/* Nothing happened yet, so nothing is forbidden: the process's own set may grow and shrink as it likes. */
+	if (core < 0 && cores_left_over(cores) == cores->count)
+		return OK;
+	if (core < 0)
+		return cores_unseat(cores, pid);
+	set_add(&set, (unsigned)core);
+	return move(pid, &set);
 }
 
 /* --- status --- */

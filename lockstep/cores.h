@@ -101,6 +101,9 @@ must_check result cores_apply(const struct cores *cores, unsigned replica, pid_t
 /* Moves a process to the `index`th of the shared cores, and keeps it there. Errors: STATUS_FAILED likewise. */
 must_check result cores_seat(const struct cores *cores, unsigned index, pid_t pid);
 
+/* Lets it run on all of them again. Errors: likewise. */
+must_check result cores_unseat(const struct cores *cores, pid_t pid);
+
 /* Books a lost vote to the core on which the replica ran; any number that is no core of
  * ours is ignored. True if the core is left now: then replicas have other cores. The last core is never left. */
 bool cores_book_fault(struct cores *cores, int core, uint64_t now_ns);

@@ -138,9 +138,11 @@ static result supervise(struct supervisor *supervisor)
 	while (!supervisor->over || must_deliver(supervisor)) {
 		bool ready = console_line_arrange(supervisor);
 		(void)stopwatch_enter(time, DUTY_SLEEP);
-		int count = epoll_wait(supervisor->epoll_fd, events, READY_MAX, ready ? 0 : -1);
+		int count = epoll_wait(supervisor->epoll_fd, events, READY_MAX, ready ? 0 : turns_wait(supervisor));
 		(void)stopwatch_enter(time, DUTY_SERVE);
 
+		if (count == 0 && !ready)
+			turns_free(supervisor);
 		if (count < 0 && errno != EINTR)
 			return fail_errno(STATUS_FAILED, errno, "the supervisor cannot wait for events");
 		for (int i = 0; i < count; i++)

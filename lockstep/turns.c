@@ -111,6 +111,11 @@ static bool take_turns(const struct supervisor *supervisor)
 	return cores_shared(&supervisor->cores) > 1 && !supervisor->config.strict;
 }
 
+static bool votes_are_dense(const struct supervisor *supervisor)
+{
+	return take_turns(supervisor) && supervisor->verdicts - supervisor->turns.verdicts >= TURNS_VOTES;
+}
+
 void turns_tell(struct supervisor *supervisor)
 {
 	const struct turns_view view = look(supervisor);
@@ -126,13 +131,9 @@ void turns_take(struct supervisor *supervisor)
 	unsigned replica, core;
 	struct turns_view view;
 
-	if (!take_turns(supervisor)) {
-		turns_tell(supervisor);
-		return;
-	}
 	forget_gone(supervisor);
 	view = look(supervisor);
-	while (turns_next(&supervisor->turns, &view, &replica, &core)) {
+	while (votes_are_dense(supervisor) && turns_next(&supervisor->turns, &view, &replica, &core)) {
 		const pid_t pid = supervisor->members[replica].pid;
 
 		if (failed(cores_seat(&supervisor->cores, core, pid)))
@@ -141,6 +142,24 @@ void turns_take(struct supervisor *supervisor)
 	}
 	/* Now: who sleeps is moved in no time, who runs has to be interrupted. */
 	turns_tell(supervisor);
+}
+
+int turns_wait(const struct supervisor *supervisor)
+{
+	return take_turns(supervisor) && supervisor->verdicts != supervisor->turns.verdicts ? TURNS_WAIT_MS : -1;
+}
+
+void turns_free(struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < supervisor->replicas; i++) {
+		struct turns_seat *seat = &supervisor->turns.seat[i];
+
+		if (seat->pid != 0 && seat->pid == supervisor->members[i].pid &&
+		    failed(cores_unseat(&supervisor->cores, seat->pid)))
+			log_debug("replica %u stays where it is", i);
+		seat->pid = 0;
+	}
+	supervisor->turns.verdicts = supervisor->verdicts;
 }
 
 void turns_forget(struct supervisor *supervisor)

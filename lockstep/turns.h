@@ -3,7 +3,8 @@
  * there, and while every core has work without the leader, the leader, which nobody waits for, rests.
  *
  * The host's scheduler would do the first by and by, but replicas wait for each other at each vote: until it has
- * looked around, a core has stood still for milliseconds. For the second it cannot know who is waited for.
+ * looked around, a core has stood still for milliseconds. For the second it cannot know who is waited for. Where votes
+ * are further apart it does well by itself, and better, since it sees waits of which nobody tells the supervisor.
  */
 #ifndef TERCET_LOCKSTEP_TURNS_H
 #define TERCET_LOCKSTEP_TURNS_H
@@ -16,12 +17,16 @@
 
 enum { TURNS_CORES_MAX = VOTE_REPLICAS_MAX - 1 };
 
+/* For so long nobody needs to ring before the scheduler is trusted, and for so many votes in quick succession it is. */
+enum { TURNS_WAIT_MS = 25, TURNS_VOTES = 4 };
+
 /* Zero at first: nobody has a seat. */
 struct turns {
 	struct turns_seat {
 		pid_t pid;     /* of the process that was put there; 0: none was */
 		unsigned core; /* below the number of cores */
 	} seat[VOTE_REPLICAS_MAX];
+	uint64_t verdicts; /* when votes were last far apart */
 };
 
 /* Who has something to do. Pure data. */
@@ -50,6 +55,12 @@ void turns_tell(struct supervisor *supervisor);
 
 /* Moves replicas (sched_setaffinity(2)), and tells, likewise. To be called whenever a replica rang. */
 void turns_take(struct supervisor *supervisor);
+
+/* For how long to wait for events, in ms, before turns_free is called; -1: for ever. */
+int turns_wait(const struct supervisor *supervisor);
+
+/* Nobody rang for so long: lets everybody run wherever there is room. */
+void turns_free(struct supervisor *supervisor);
 
 /* Everybody is where cores_apply put them: seats are given anew. */
 void turns_forget(struct supervisor *supervisor);

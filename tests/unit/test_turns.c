@@ -172,6 +172,13 @@ static void setup_machine(void)
 	share(CORES_AUTO, 2);
 }
 
+/* Votes in quick succession. */
+static void agree(unsigned votes)
+{
+	for (unsigned i = 0; i < votes; i++)
+		supervised_agree(&supervised, supervisor->verdicts + 1);
+}
+
 static void teardown_machine(void)
 {
 	supervised_destroy(&supervised);
@@ -201,7 +208,7 @@ START_TEST(a_vote)
 {
 	uint32_t sequence;
 
-	must_succeed(verdict_judge(supervisor));
+	agree(TURNS_VOTES);
 	must_sit(0, 0);
 	must_sit(1, 1);
 	must_sit(2, 0);
@@ -222,17 +229,49 @@ START_TEST(a_vote)
 	supervised_vote(&supervised, 0, 0);
 	supervised_vote(&supervised, 2, 0);
 	must_succeed(verdict_judge(supervisor));
-	ck_assert_uint_eq(supervisor->verdicts, 1);
+	ck_assert_uint_eq(supervisor->verdicts, TURNS_VOTES + 1);
 	must_be_busy(true);
 	must_sit(1, 1);
 	must_sit(2, 0);
 }
 END_TEST
 
+/* Where votes are far apart the scheduler decides. */
+START_TEST(rare_votes)
+{
+	agree(TURNS_VOTES - 1);
+	must_sit(0, -1);
+	must_be_busy(true);
+	ck_assert_int_eq(turns_wait(supervisor), TURNS_WAIT_MS);
+	turns_free(supervisor);
+	ck_assert_int_eq(turns_wait(supervisor), -1);
+	agree(TURNS_VOTES - 1);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(supervisor->turns.seat[i].pid, 0);
+	agree(1);
+	must_sit(0, 0);
+	must_sit(1, 1);
+	must_sit(2, 0);
+	turns_free(supervisor);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(supervisor->turns.seat[i].pid, 0);
+		must_sit(i, -1);
+	}
+	/* From the beginning again. */
+	agree(1);
+	must_sit(0, -1);
+	/* A process that is gone is nobody's. */
+	agree(TURNS_VOTES);
+	supervisor->turns.seat[2].pid = INT32_MAX;
+	turns_free(supervisor);
+	ck_assert_int_eq(supervisor->turns.seat[2].pid, 0);
+}
+END_TEST
+
 /* Who sleeps until the leader has gone on has nothing to do. */
 START_TEST(waiting_follower)
 {
-	must_succeed(verdict_judge(supervisor));
+	agree(TURNS_VOTES);
 	atomic_store(&supervised.own[1].control->waiting, 1);
 	must_succeed(verdict_judge(supervisor));
 	must_be_busy(false);
@@ -247,7 +286,7 @@ START_TEST(one_of_three_cores_left)
 	cpu_set_t set;
 
 	share(CORES_AUTO, 3);
-	must_succeed(verdict_judge(supervisor));
+	agree(TURNS_VOTES);
 	ck_assert_int_eq(supervisor->turns.seat[0].pid, 0);
 	ck_assert(cores_book_fault(&supervisor->cores, supervisor->cores.core[0].place.number, 1));
 	must_succeed(verdict_judge(supervisor));
@@ -266,7 +305,8 @@ START_TEST(one_core_left)
 {
 	const unsigned worn = supervisor->cores.core[1].place.number;
 
-	must_succeed(verdict_judge(supervisor));
+	agree(TURNS_VOTES);
+	ck_assert_int_ne(supervisor->turns.seat[0].pid, 0);
 	ck_assert(cores_book_fault(&supervisor->cores, (int)worn, 1));
 	turns_forget(supervisor);
 	must_succeed(verdict_judge(supervisor));
@@ -284,8 +324,9 @@ START_TEST(no_turns)
 		share(CORES_AUTO, 1);
 	else
 		supervisor->config.strict = 1;
-	must_succeed(verdict_judge(supervisor));
+	agree(2 * TURNS_VOTES);
 	must_be_busy(false);
+	ck_assert_int_eq(turns_wait(supervisor), -1);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_int_eq(supervisor->turns.seat[i].pid, 0);
 		if (_i != 1)
@@ -311,6 +352,7 @@ int main(int argc, char **argv)
 	suite_add_tcase(suite, pure);
 	tcase_add_checked_fixture(machine, setup_machine, teardown_machine);
 	tcase_add_test(machine, a_vote);
+	tcase_add_test(machine, rare_votes);
 	tcase_add_test(machine, waiting_follower);
 	tcase_add_test(machine, one_of_three_cores_left);
 	tcase_add_test(machine, one_core_left);
