@@ -19,6 +19,8 @@
 #define JOIN_LOOK_NS (5 * NS_PER_MS)
 /* and can join when no more than these have, or when it has seen that there always will be more. */
 enum { JOIN_PAGES = 2048, JOIN_PASSES = 10 };
+/* Between two signs of life: some milliseconds. */
+enum { PREPARE_PAGES = 4096 };
 
 void attend_ring(const struct replica *replica)
 {
@@ -300,16 +302,26 @@ static bool may_go_on(struct replica *replica)
 	       replica->outbox.voted - released <= CONTROL_OUTBOX_SIZE / 2;
 }
 
+/* Two replicas keep checkpoints, where there is ever a way back. */
+static bool keeps_checkpoints(const struct replica *replica)
+{
+	return replica->config.replicas == 2 && !replica->config.replays;
+}
+
+static result need_checkpoint(struct replica *replica)
+{
+	return replica->checkpoint.memory ? OK : checkpoint_create(&replica->checkpoint, &replica->ram);
+}
+
 /* The vote that was waited for is agreed: two replicas keep where they agreed. */
 static result keep_checkpoint(struct replica *replica)
 {
 	const struct control *own = replica->own.control;
 
-	if (replica->config.replicas != 2 || replica->config.replays || replica->leads || replica->box.votes == 0)
+	if (!keeps_checkpoints(replica) || replica->leads || replica->box.votes == 0)
 		return OK;
 	(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_CHECKPOINT);
-	if (!replica->checkpoint.memory)
-		TRY(checkpoint_create(&replica->checkpoint, &replica->ram));
+	TRY(need_checkpoint(replica));
 	checkpoint_take(&replica->checkpoint, &replica->own, &replica->ram,
 			&own->records[(replica->box.votes - 1) % CONTROL_VOTE_SLOTS]);
 	(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_TAPE);
@@ -430,6 +442,22 @@ static unsigned donor_of(const struct replica *replica)
 	return leader < replica->config.replicas && leader != replica->config.index ? leader : VOTE_REPLICAS_MAX;
 }
 
+/* Its first vote is to take no longer than others: the leader would wait for it, and the guest with it. */
+static result prepare_checkpoint(struct replica *replica)
+{
+	const uint64_t pages = ram_pages(&replica->ram);
+
+	if (!keeps_checkpoints(replica))
+		return OK;
+	TRY(need_checkpoint(replica));
+	for (uint64_t first = 0; first < pages; first += PREPARE_PAGES) {
+		checkpoint_prepare(&replica->checkpoint, &replica->own, &replica->ram, first,
+				   pages - first < PREPARE_PAGES ? pages - first : PREPARE_PAGES);
+		attend_beat(replica);
+	}
+	return OK;
+}
+
 result attend_join(struct replica *replica)
 {
 	struct control *own = replica->own.control;
@@ -440,6 +468,7 @@ result attend_join(struct replica *replica)
 	while (!replica->leave && !replica->rejoined) {
 		uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 		unsigned donor = donor_of(replica);
+		uint64_t copied;
 
 		TRY(attend(replica));
 		if (replica->leave || replica->rejoined)
@@ -450,7 +479,9 @@ result attend_join(struct replica *replica)
 				.table = replica->peers[donor].page_hashes,
 			};
 
-			if ((resync_copy(replica, &origin) <= JOIN_PAGES || ++passes == JOIN_PASSES) &&
+			copied = resync_copy(replica, &origin);
+			TRY(prepare_checkpoint(replica));
+			if ((copied <= JOIN_PAGES || ++passes == JOIN_PASSES) &&
 			    atomic_load(&own->state) == REPLICA_JOINING) {
 				atomic_store(&own->state, REPLICA_JOINABLE);
 				attend_ring(replica);

@@ -36,6 +36,16 @@ static void take_page(struct checkpoint *checkpoint, const struct area *area, co
 	checkpoint->table[page] = area->page_hashes[page];
 }
 
+void checkpoint_prepare(struct checkpoint *checkpoint, const struct area *area, const struct ram *ram, uint64_t first,
+			uint64_t count)
+{
+	invariant(first <= checkpoint->pages && count <= checkpoint->pages - first);
+	checkpoint->valid = false;
+	for (uint64_t page = first; page < first + count; page++)
+		if (memcmp(&checkpoint->table[page], &area->page_hashes[page], sizeof(struct digest)) != 0)
+			take_page(checkpoint, area, ram, page);
+}
+
 void checkpoint_take(struct checkpoint *checkpoint, const struct area *area, const struct ram *ram,
 		     const struct vote_record *record)
 {
@@ -45,9 +55,7 @@ void checkpoint_take(struct checkpoint *checkpoint, const struct area *area, con
 		for (uint64_t i = record->changes_begin; i < record->changes_end; i++)
 			take_page(checkpoint, area, ram, area->changes[i % area->changes_size].page);
 	} else {
-		for (uint64_t page = 0; page < checkpoint->pages; page++)
-			if (memcmp(&checkpoint->table[page], &area->page_hashes[page], sizeof(struct digest)) != 0)
-				take_page(checkpoint, area, ram, page);
+		checkpoint_prepare(checkpoint, area, ram, 0, checkpoint->pages);
 	}
 	*checkpoint->record = *record;
 	checkpoint->valid = true;

@@ -24,6 +24,11 @@ struct checkpoint {
 must_check result checkpoint_create(struct checkpoint *checkpoint, const struct ram *ram);
 void checkpoint_destroy(struct checkpoint *checkpoint);
 
+/* Keeps `count` pages from `first` on as they are now, so that the next checkpoint_take needs only those that change
+ * until then. There is nothing to go back to before that; `area`'s hashes are those of `ram`. */
+void checkpoint_prepare(struct checkpoint *checkpoint, const struct area *area, const struct ram *ram, uint64_t first,
+			uint64_t count);
+
 /* Takes the state that `area`'s owner voted as `record`, whose vote was agreed, and at which its `ram` still is.
  * Costs only the pages that changed since the vote before, if that was taken, too. */
 void checkpoint_take(struct checkpoint *checkpoint, const struct area *area, const struct ram *ram,

@@ -340,6 +340,21 @@ static bool becomes(const struct replica *replica, enum replica_state state)
 	return false;
 }
 
+/* One of two comes with its checkpoint nearly done: nobody waits while a whole memory is copied. Others need none. */
+static void must_have_prepared(const struct replica *replica)
+{
+	const struct checkpoint *checkpoint = &replica->checkpoint;
+
+	ck_assert(!checkpoint->valid);
+	ck_assert_int_eq(checkpoint->memory != NULL, world.count == 2);
+	if (world.count != 2)
+		return;
+	for (uint64_t page = 0; page < REPLICA_WORLD_PAGES; page++)
+		ck_assert_mem_eq(checkpoint->memory + page * RAM_PAGE_SIZE, ram_page(&replica->ram, page),
+				 RAM_PAGE_SIZE);
+	ck_assert_mem_eq(checkpoint->table, replica->own.page_hashes, REPLICA_WORLD_PAGES * sizeof(struct digest));
+}
+
 /* A new process copies while the others run, says when it is ready, and joins at a vote. */
 START_TEST(joins)
 {
@@ -391,6 +406,7 @@ START_TEST(joins_a_lone_leader)
 	(void)replica_world_order(&world, 1, ORDER_RESYNC, 0, 1);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	ck_assert(!joining.failed);
+	ck_assert(!joining.replica->checkpoint.valid);
 	must_equal(world.replicas[0], joining.replica);
 }
 END_TEST
@@ -398,19 +414,21 @@ END_TEST
 /* One that joins can be told to leave. */
 START_TEST(leaves_while_it_joins)
 {
+	const unsigned last = world.count - 1;
 	struct joining joining = { 0 };
 	pthread_t thread;
 
-	replica_world_respawn(&world, 2);
-	joining.replica = world.replicas[2];
+	replica_world_respawn(&world, last);
+	joining.replica = world.replicas[last];
 	ck_assert_int_eq(pthread_create(&thread, NULL, join, &joining), 0);
 	ck_assert(becomes(joining.replica, REPLICA_JOINABLE));
 	atomic_store(&world.page->command, COMMAND_END);
-	replica_world_call(&world, 2);
+	replica_world_call(&world, last);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	ck_assert(!joining.failed);
 	ck_assert(joining.replica->leave);
 	ck_assert(!joining.replica->rejoined);
+	must_have_prepared(joining.replica);
 }
 END_TEST
 
@@ -432,6 +450,7 @@ int main(void)
 	tcase_add_loop_test(two, wrong_vote, 0, 2);
 	tcase_add_loop_test(two, again_and_again, 1, 4);
 	tcase_add_test(two, joins_a_lone_leader);
+	tcase_add_test(two, leaves_while_it_joins);
 	tcase_set_timeout(two, 60);
 	if (guest_machine_available("orders")) {
 		suite_add_tcase(suite, three);

@@ -96,6 +96,28 @@ START_TEST(costs_what_changed)
 }
 END_TEST
 
+/* What is prepared is nothing to go back to, and need not be copied again. */
+START_TEST(prepared)
+{
+	must_succeed(ram_write(&replica->ram, 0x900000, "x", 1));
+	run_and_vote();
+	checkpoint_prepare(checkpoint, &replica->own, &replica->ram, 0x900, 1);
+	ck_assert(!checkpoint->valid);
+	ck_assert_uint_eq(checkpoint->memory[0x900000], 'x');
+	ck_assert_uint_eq(checkpoint->memory[GUEST_MACHINE_CODE], 0);
+	/* Nobody says that it changed. */
+	replica->ram.memory[0x900000] = 'y';
+	checkpoint_prepare(checkpoint, &replica->own, &replica->ram, 0, REPLICA_WORLD_PAGES);
+	take();
+	ck_assert_uint_eq(checkpoint->memory[0x900000], 'x');
+	replica->ram.memory[0x900000] = 'x';
+	must_be_as_now();
+	/* What was there to go back to is not any more. */
+	checkpoint_prepare(checkpoint, &replica->own, &replica->ram, 0, 1);
+	ck_assert(!checkpoint->valid);
+}
+END_TEST
+
 /* Votes that were not taken leave no gap. */
 START_TEST(after_a_gap)
 {
@@ -198,6 +220,7 @@ int main(void)
 	tcase_add_test(tests, empty_at_first);
 	tcase_add_test(tests, every_vote);
 	tcase_add_test(tests, costs_what_changed);
+	tcase_add_test(tests, prepared);
 	tcase_add_test(tests, after_a_gap);
 	tcase_add_test(tests, restored);
 	tcase_add_loop_test(tests, rotten, 0, 3);
