@@ -263,7 +263,7 @@ static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 {
 	const uint64_t interval = supervisor_page_vote_interval(replica->supervisor, replica->config.vote_interval);
 	const bool rests = atomic_load_explicit(&replica->supervisor->busy, memory_order_relaxed) != 0;
-	const uint64_t turns = replica->config.crowding > 1 && !rests ? replica->config.crowding + 1 : 1;
+	const uint64_t turns = rests ? 1 : replica->config.crowding;
 	const uint64_t lead = (interval > LEAD_MIN_NS ? interval : LEAD_MIN_NS) * turns;
 
 	return replica->box.votes - verdicts >= CONTROL_VOTE_BACKLOG ||

@@ -243,7 +243,7 @@ struct supervisor_page {
 	_Atomic uint32_t hold;                  /* bit i: replica i stands still at its vote, for others to copy it */
 	_Atomic uint32_t epoch;                 /* number of the last leadership */
 	_Atomic uint32_t vote_request;          /* moves when the supervisor wants a vote soon */
-	_Atomic uint32_t busy;                  /* 1: every core that replicas share has work without the leader */
+	_Atomic uint32_t busy;                  /* 1: the cores that replicas share have work without the leader */
 	_Atomic uint64_t vote_interval;         /* ns between votes from now on; 0: as configured */
 	_Atomic uint64_t probe; /* followers may enter this position's segment before its end is known */
 	_Atomic uint32_t attention[VOTE_REPLICAS_MAX]; /* moves when there is something for that replica */

@@ -2,6 +2,7 @@
 
 #include "base/futex.h"
 #include "base/log.h"
+#include "lockstep/roster.h"
 #include "lockstep/supervisor_state.h"
 #include "lockstep/verdict.h"
 
@@ -119,7 +120,9 @@ static bool votes_are_dense(const struct supervisor *supervisor)
 void turns_tell(struct supervisor *supervisor)
 {
 	const struct turns_view view = look(supervisor);
-	const uint32_t busy = take_turns(supervisor) && turns_busy(&view);
+	const unsigned live = (unsigned)__builtin_popcount(roster_live_set(supervisor));
+	/* Where some are missing the others share no cores, and nobody needs to be far ahead. */
+	const uint32_t busy = take_turns(supervisor) && (turns_busy(&view) || live <= view.cores);
 
 	/* A leader that rests goes on as soon as a core has nothing else to do. */
 	if (atomic_exchange(&supervisor->page->busy, busy) != busy && !busy)

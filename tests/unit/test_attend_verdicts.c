@@ -191,7 +191,7 @@ START_TEST(leaders_wait_within_reason)
 		/* Three on two cores take turns. */
 		leader->config.crowding = 2;
 		stand_at(leader, 10, 1);
-		leader->box.cast_ns[0] -= 3 * leader->config.vote_interval - NS_PER_S;
+		leader->box.cast_ns[0] -= 2 * leader->config.vote_interval - NS_PER_S;
 		must_succeed(attend_verdict(leader));
 		leader->box.cast_ns[0] -= NS_PER_S;
 		stand_at(leader, 20, 2);

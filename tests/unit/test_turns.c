@@ -300,6 +300,20 @@ START_TEST(one_of_three_cores_left)
 }
 END_TEST
 
+/* Two that are left need not wait for a core, whoever of them waits for the other. */
+START_TEST(one_is_missing)
+{
+	agree(TURNS_VOTES);
+	supervised_vote(&supervised, 0, 0);
+	supervised_vote(&supervised, 1, 0);
+	must_succeed(verdict_judge(supervisor));
+	must_be_busy(false);
+	supervisor->members[2].live = false;
+	must_succeed(verdict_judge(supervisor));
+	must_be_busy(true);
+}
+END_TEST
+
 /* A core is left: everybody is on the other one, and nobody is moved any more. */
 START_TEST(one_core_left)
 {
@@ -354,6 +368,7 @@ int main(int argc, char **argv)
 	tcase_add_test(machine, a_vote);
 	tcase_add_test(machine, rare_votes);
 	tcase_add_test(machine, waiting_follower);
+	tcase_add_test(machine, one_is_missing);
 	tcase_add_test(machine, one_of_three_cores_left);
 	tcase_add_test(machine, one_core_left);
 	tcase_add_loop_test(machine, no_turns, 0, 3);
