@@ -78,6 +78,16 @@ void booking_fault(struct supervisor *supervisor, unsigned replica, const char *
 	}
 }
 
+void booking_of_two(struct supervisor *supervisor, unsigned leader, unsigned follower)
+{
+	if (supervisor->members[follower].dissents && supervisor->members[follower].passed)
+		booking_fault(supervisor, leader, "overshot", supervisor->agreed_position,
+			      "its only peer did not find its stop");
+	else
+		booking_fault(supervisor, leader, "outvoted", supervisor->agreed_position,
+			      "differs from its only peer");
+}
+
 void booking_repaired(struct supervisor *supervisor, unsigned replica, const char *method)
 {
 	struct care *care = &supervisor->care[replica];

@@ -289,12 +289,7 @@ result repair_rollback(struct supervisor *supervisor)
 		return restart_machine(supervisor);
 	event_tell(supervisor, EVENT_ROLLBACK, -1, "the replicas go back to vote %" PRIu64 ", position %" PRIu64, vote,
 		   supervisor->agreed_position);
-	if (supervisor->members[follower].dissents && supervisor->members[follower].passed)
-		booking_fault(supervisor, leader, "overshot", supervisor->agreed_position,
-			      "its only peer did not find its stop");
-	else
-		booking_fault(supervisor, leader, "outvoted", supervisor->agreed_position,
-			      "differs from its only peer");
+	booking_of_two(supervisor, leader, follower);
 	supervisor->members[follower].dissents = supervisor->members[leader].dissents = false;
 	supervisor->repair = (struct repair){ .active = true, .rollback = true, .vote = vote, .donor = follower };
 	atomic_store(&supervisor->page->hold, 1u << follower);

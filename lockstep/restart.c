@@ -92,7 +92,7 @@ result restart_machine(struct supervisor *supervisor)
 	invariant(supervisor->verdicts == 0 && !supervisor->repair.active);
 	event_tell(supervisor, EVENT_ROLLBACK, -1, "the replicas go back to power-on: they differ before any vote that "
 						   "they agreed about");
-	booking_fault(supervisor, suspect, "outvoted", supervisor->agreed_position, "differs from its only peer");
+	booking_of_two(supervisor, suspect, 1 - suspect);
 	/* All, before anything is emptied: they look into each other's memories. */
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		member_kill(&supervisor->members[i]);

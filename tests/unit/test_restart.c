@@ -58,7 +58,8 @@ static void must_have_restarted(unsigned times)
 
 	ck_assert_uint_eq(supervisor->tally.rollbacks, times);
 	ck_assert_uint_eq(supervised_events(&supervised, "LOCKSTEP_ROLLBACK"), times);
-	ck_assert_uint_eq(json_array_size(supervisor->tally.faults), times);
+	ck_assert_uint_eq(json_array_size(supervisor->tally.faults) + json_array_size(supervisor->tally.overshoots),
+			  times);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct control *control = supervisor->members[i].area.control;
 
@@ -86,6 +87,21 @@ static void run(void)
 	for (unsigned i = 0; i < 2; i++)
 		atomic_store(&supervised.own[i].control->state, REPLICA_RUNNING);
 }
+
+/* Who passed a stop before there was any vote has no fault. */
+START_TEST(passed_the_first_stop)
+{
+	supervised_stand(&supervised, 0, 100, 480);
+	supervised_vote(&supervised, 0, 0);
+	supervised_complain(&supervised, 1);
+	atomic_store(&supervised.own[1].control->complaint, COMPLAINT_PASSED);
+	must_succeed(verdict_bury_dead(supervisor));
+	must_succeed(verdict_judge(supervisor));
+	must_have_restarted(1);
+	ck_assert_uint_eq(json_array_size(supervisor->tally.faults), 0);
+	ck_assert_uint_eq(json_array_size(supervisor->tally.overshoots), 1);
+}
+END_TEST
 
 START_TEST(differs_at_the_first_vote)
 {
@@ -302,6 +318,7 @@ int main(int argc, char **argv)
 
 	supervised_be_replica(argc, argv);
 	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, passed_the_first_stop);
 	tcase_add_test(tests, differs_at_the_first_vote);
 	tcase_add_test(tests, differs_for_good);
 	tcase_add_test(tests, agrees_in_the_end);
