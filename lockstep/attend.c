@@ -480,7 +480,8 @@ result attend_join(struct replica *replica)
 			};
 
 			copied = resync_copy(replica, &origin);
-			TRY(prepare_checkpoint(replica));
+			if (copied > 0)
+				TRY(prepare_checkpoint(replica));
 			if ((copied <= JOIN_PAGES || ++passes == JOIN_PASSES) &&
 			    atomic_load(&own->state) == REPLICA_JOINING) {
 				atomic_store(&own->state, REPLICA_JOINABLE);

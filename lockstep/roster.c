@@ -18,6 +18,11 @@ uint32_t roster_live_set(const struct supervisor *supervisor)
 	return set;
 }
 
+unsigned roster_live_count(const struct supervisor *supervisor)
+{
+	return (unsigned)__builtin_popcount(roster_live_set(supervisor));
+}
+
 void roster_set_phase(struct supervisor *supervisor, unsigned replica, enum care_phase phase)
 {
 	struct care *care = &supervisor->care[replica];

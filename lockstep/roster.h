@@ -12,6 +12,9 @@
 /* Bit i: replica i takes part in votes. */
 uint32_t roster_live_set(const struct supervisor *supervisor);
 
+/* How many these are. */
+unsigned roster_live_count(const struct supervisor *supervisor);
+
 /* From now on a replica is in this phase; it takes part in votes in CARE_LIVE alone. */
 void roster_set_phase(struct supervisor *supervisor, unsigned replica, enum care_phase phase);
 

@@ -92,7 +92,7 @@ json_t *supervisor_status(const struct supervisor *supervisor)
 	(void)json_object_set_new(object, "state", json_string(machine_state(supervisor)));
 	put(object, "leader", supervisor->leader);
 	put(object, "replicas", supervisor->replicas);
-	put(object, "live", (uint64_t)__builtin_popcount(roster_live_set(supervisor)));
+	put(object, "live", roster_live_count(supervisor));
 	put(object, "position", supervisor->agreed_position);
 	put(object, "uptime_ns", clock_monotonic_ns() - supervisor->begin_ns);
 	put(votes, "total",

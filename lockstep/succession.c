@@ -147,7 +147,7 @@ static unsigned agreement(const struct supervisor *supervisor, unsigned replica,
 void succession_amend(struct supervisor *supervisor)
 {
 	struct leadership *given = &supervisor->page->leaderships[supervisor->epoch % CONTROL_LEADERSHIPS];
-	unsigned live = (unsigned)__builtin_popcount(roster_live_set(supervisor));
+	unsigned live = roster_live_count(supervisor);
 	unsigned leader = supervisor->leader;
 	uint32_t epoch = supervisor->epoch - 1;
 	struct leadership legacy;
@@ -165,7 +165,7 @@ void succession_amend(struct supervisor *supervisor)
 
 bool succession_accused(const struct supervisor *supervisor, unsigned *accuser, struct leadership *legacy)
 {
-	unsigned live = (unsigned)__builtin_popcount(roster_live_set(supervisor));
+	unsigned live = roster_live_count(supervisor);
 
 	for (*accuser = 0; *accuser < supervisor->replicas; ++*accuser)
 		if (complains(supervisor, *accuser, supervisor->epoch) &&

@@ -155,6 +155,7 @@ static result supervise(struct supervisor *supervisor)
 		if (!supervisor->over)
 			TRY(verdict_bury_dead(supervisor));
 		TRY(verdict_judge(supervisor));
+		turns_take(supervisor);
 		if (!supervisor->over)
 			TRY(repair_continue(supervisor));
 		(void)stopwatch_enter(time, DUTY_SERVE);

@@ -117,16 +117,22 @@ static bool votes_are_dense(const struct supervisor *supervisor)
 	return take_turns(supervisor) && supervisor->verdicts - supervisor->turns.verdicts >= TURNS_VOTES;
 }
 
-void turns_tell(struct supervisor *supervisor)
+static void tell(struct supervisor *supervisor, const struct turns_view *view)
 {
-	const struct turns_view view = look(supervisor);
-	const unsigned live = (unsigned)__builtin_popcount(roster_live_set(supervisor));
 	/* Where some are missing the others share no cores, and nobody needs to be far ahead. */
-	const uint32_t busy = take_turns(supervisor) && (turns_busy(&view) || live <= view.cores);
+	const bool few = roster_live_count(supervisor) <= view->cores;
+	const uint32_t busy = take_turns(supervisor) && (turns_busy(view) || few);
 
 	/* A leader that rests goes on as soon as a core has nothing else to do. */
 	if (atomic_exchange(&supervisor->page->busy, busy) != busy && !busy)
 		futex_signal(&supervisor->page->sequence);
+}
+
+void turns_tell(struct supervisor *supervisor)
+{
+	const struct turns_view view = look(supervisor);
+
+	tell(supervisor, &view);
 }
 
 void turns_take(struct supervisor *supervisor)
@@ -144,7 +150,7 @@ void turns_take(struct supervisor *supervisor)
 		supervisor->turns.seat[replica] = (struct turns_seat){ .pid = pid, .core = core };
 	}
 	/* Now: who sleeps is moved in no time, who runs has to be interrupted. */
-	turns_tell(supervisor);
+	tell(supervisor, &view);
 }
 
 int turns_wait(const struct supervisor *supervisor)
@@ -154,11 +160,11 @@ int turns_wait(const struct supervisor *supervisor)
 
 void turns_free(struct supervisor *supervisor)
 {
+	forget_gone(supervisor);
 	for (unsigned i = 0; i < supervisor->replicas; i++) {
 		struct turns_seat *seat = &supervisor->turns.seat[i];
 
-		if (seat->pid != 0 && seat->pid == supervisor->members[i].pid &&
-		    failed(cores_unseat(&supervisor->cores, seat->pid)))
+		if (seat->pid != 0 && failed(cores_unseat(&supervisor->cores, seat->pid)))
 			log_debug("replica %u stays where it is", i);
 		seat->pid = 0;
 	}

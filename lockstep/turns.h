@@ -35,7 +35,7 @@ struct turns_view {
 	unsigned replicas;
 	unsigned leader;
 	uint32_t runs;     /* bit i: replica i has something to do, or will have in a moment */
-	bool ahead;        /* the leader is so far ahead that followers do not come to wait for it soon */
+	bool ahead;        /* the leader is so far ahead that followers will not wait for it soon */
 };
 
 /* Whether every core has work without the leader. Pure. */
@@ -53,7 +53,8 @@ struct supervisor;
  * exit. To be called before a verdict is told. */
 void turns_tell(struct supervisor *supervisor);
 
-/* Moves replicas (sched_setaffinity(2)), and tells, likewise. To be called whenever a replica rang. */
+/* Moves replicas (sched_setaffinity(2)), and tells, likewise. To be called behind the
+ * votes, whenever a replica rang. */
 void turns_take(struct supervisor *supervisor);
 
 /* For how long to wait for events, in ms, before turns_free is called; -1: for ever. */

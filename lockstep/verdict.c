@@ -351,6 +351,5 @@ result verdict_judge(struct supervisor *supervisor)
 {
 	while (!supervisor->over && all_voted(supervisor))
 		TRY(judge_vote(supervisor));
-	turns_take(supervisor);
 	return OK;
 }

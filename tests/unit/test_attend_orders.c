@@ -418,6 +418,8 @@ START_TEST(leaves_while_it_joins)
 	struct joining joining = { 0 };
 	pthread_t thread;
 
+	/* So that there is something to copy. */
+	all_agree();
 	replica_world_respawn(&world, last);
 	joining.replica = world.replicas[last];
 	ck_assert_int_eq(pthread_create(&thread, NULL, join, &joining), 0);

@@ -172,11 +172,20 @@ static void setup_machine(void)
 	share(CORES_AUTO, 2);
 }
 
+/* As the supervisor does when somebody rang. */
+static void judge(void)
+{
+	must_succeed(verdict_judge(supervisor));
+	turns_take(supervisor);
+}
+
 /* Votes in quick succession. */
 static void agree(unsigned votes)
 {
-	for (unsigned i = 0; i < votes; i++)
+	for (unsigned i = 0; i < votes; i++) {
 		supervised_agree(&supervised, supervisor->verdicts + 1);
+		turns_take(supervisor);
+	}
 }
 
 static void teardown_machine(void)
@@ -216,11 +225,11 @@ START_TEST(a_vote)
 	/* The leader is two votes ahead: it rests, and the first follower to come to the vote has its core for it. */
 	supervised_vote(&supervised, 0, 0);
 	supervised_vote(&supervised, 0, 0);
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	must_be_busy(true);
 	sequence = atomic_load(&supervisor->page->sequence);
 	supervised_vote(&supervised, 1, 0);
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	must_be_busy(false);
 	ck_assert_uint_ne(atomic_load(&supervisor->page->sequence), sequence);
 	must_sit(0, 1);
@@ -228,7 +237,7 @@ START_TEST(a_vote)
 	/* Behind the verdict both run, and the leader does not. */
 	supervised_vote(&supervised, 0, 0);
 	supervised_vote(&supervised, 2, 0);
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	ck_assert_uint_eq(supervisor->verdicts, TURNS_VOTES + 1);
 	must_be_busy(true);
 	must_sit(1, 1);
@@ -273,7 +282,7 @@ START_TEST(waiting_follower)
 {
 	agree(TURNS_VOTES);
 	atomic_store(&supervised.own[1].control->waiting, 1);
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	must_be_busy(false);
 	must_sit(0, 0);
 	must_sit(2, 1);
@@ -289,7 +298,7 @@ START_TEST(one_of_three_cores_left)
 	agree(TURNS_VOTES);
 	ck_assert_int_eq(supervisor->turns.seat[0].pid, 0);
 	ck_assert(cores_book_fault(&supervisor->cores, supervisor->cores.core[0].place.number, 1));
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	for (unsigned i = 0; i < 3; i++) {
 		const struct cores_state *core = &supervisor->cores.core[1 + supervisor->turns.seat[i].core];
 
@@ -306,10 +315,10 @@ START_TEST(one_is_missing)
 	agree(TURNS_VOTES);
 	supervised_vote(&supervised, 0, 0);
 	supervised_vote(&supervised, 1, 0);
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	must_be_busy(false);
 	supervisor->members[2].live = false;
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	must_be_busy(true);
 }
 END_TEST
@@ -323,7 +332,7 @@ START_TEST(one_core_left)
 	ck_assert_int_ne(supervisor->turns.seat[0].pid, 0);
 	ck_assert(cores_book_fault(&supervisor->cores, (int)worn, 1));
 	turns_forget(supervisor);
-	must_succeed(verdict_judge(supervisor));
+	judge();
 	must_be_busy(false);
 	ck_assert_int_eq(supervisor->turns.seat[0].pid, 0);
 }
