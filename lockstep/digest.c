@@ -70,3 +70,67 @@ struct digest digest_of(struct digest_context *context, enum digest_domain domai
 	digest_add(context, data, length);
 	return digest_end(context);
 }
+
+/* --- which bit --- */
+
+/* An element of GCM's field, GF(2^128): the highest bit of the first byte is the coefficient of x^0 (NIST SP 800-38D,
+ * 6.3). */
+struct element {
+	uint64_t high, low;
+};
+
+static uint64_t load_big_endian(const uint8_t *bytes)
+{
+	uint64_t value;
+
+	memcpy(&value, bytes, sizeof(value));
+	return __builtin_bswap64(value);
+}
+
+static struct element difference(const struct digest *a, const struct digest *b)
+{
+	return (struct element){
+		.high = load_big_endian(a->bytes) ^ load_big_endian(b->bytes),
+		.low = load_big_endian(a->bytes + 8) ^ load_big_endian(b->bytes + 8),
+	};
+}
+
+/* The field's polynomial is 1 + x + x^2 + x^7 + x^128, likewise. */
+static struct element times_x(struct element a)
+{
+	const uint64_t carry = a.low & 1;
+
+	return (struct element){
+		.high = a.high >> 1 ^ carry * UINT64_C(0xE100000000000000),
+		.low = a.low >> 1 | a.high << 63,
+	};
+}
+
+/*
+ * GMAC is linear: what a flip changes in the digest does not depend on the data, and is x^i times what a flip of the
+ * block's first bit changes, where i is the bit's place behind that one.
+ */
+bool digest_find_flip(struct digest_context *context, enum digest_domain domain, uint64_t number, uint8_t *data,
+		      size_t length, const struct digest *wanted, size_t *bit)
+{
+	const struct digest now = digest_of(context, domain, number, data, length);
+	const struct element sought = difference(wanted, &now);
+
+	invariant(length % DIGEST_SIZE == 0);
+	for (size_t block = 0; block < length; block += DIGEST_SIZE) {
+		struct digest flipped;
+		struct element change;
+
+		data[block] ^= 0x80;
+		flipped = digest_of(context, domain, number, data, length);
+		data[block] ^= 0x80;
+		change = difference(&flipped, &now);
+		for (size_t i = 0; i < 8 * (size_t)DIGEST_SIZE; i++, change = times_x(change)) {
+			if (change.high != sought.high || change.low != sought.low)
+				continue;
+			*bit = (block + i / 8) * 8 + (7 - i % 8);
+			return true;
+		}
+	}
+	return false;
+}

@@ -7,6 +7,7 @@
 #define TERCET_LOCKSTEP_DIGEST_H
 
 #include <openssl/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +38,13 @@ void digest_destroy(struct digest_context *context);
 struct digest digest_of(struct digest_context *context, enum digest_domain domain, uint64_t number,
 			const void *data, size_t length);
 
-/* The same in parts: begin, any number of adds, end. */
+/* Looks for the one bit of `data` whose flip gives it the digest `wanted`: false if there is none, else `*bit` is it,
+ * counted from the lowest one of the first byte. `length` is a multiple of DIGEST_SIZE; `data` is as before in the
+ * end. It takes a digest for each DIGEST_SIZE bytes, not one for each bit. */
+bool digest_find_flip(struct digest_context *context, enum digest_domain domain, uint64_t number, uint8_t *data,
+		      size_t length, const struct digest *wanted, size_t *bit);
+
+/* digest_of in parts: begin, any number of adds, end. */
 void digest_begin(struct digest_context *context, enum digest_domain domain, uint64_t number);
 void digest_add(struct digest_context *context, const void *data, size_t length);
 struct digest digest_end(struct digest_context *context);

@@ -24,6 +24,34 @@ struct digest pagehash_of(struct digest_context *digests, uint64_t page, const u
 	return digest_of(digests, DIGEST_PAGE, page, content, RAM_PAGE_SIZE);
 }
 
+static void flip(uint8_t *content, size_t bit)
+{
+	content[bit / 8] ^= (uint8_t)(1u << bit % 8);
+}
+
+bool pagehash_flip_towards(struct digest_context *digests, uint64_t page, uint8_t *content, const struct digest *wanted)
+{
+	const struct digest zero = { .bytes = { 0 } };
+	size_t bit = 0;
+
+	if (memcmp(wanted, &zero, sizeof(zero)) != 0) {
+		if (!digest_find_flip(digests, DIGEST_PAGE, page, content, RAM_PAGE_SIZE, wanted, &bit))
+			return false;
+		flip(content, bit);
+		return true;
+	}
+	/* A page of zeros is not hashed. */
+	while (bit < 8 * (size_t)RAM_PAGE_SIZE && (content[bit / 8] >> bit % 8 & 1) == 0)
+		bit++;
+	if (bit == 8 * (size_t)RAM_PAGE_SIZE)
+		return false;
+	flip(content, bit);
+	if (is_zero(content))
+		return true;
+	flip(content, bit);
+	return false;
+}
+
 static unsigned __int128 as_number(const struct digest *digest)
 {
 	unsigned __int128 number;

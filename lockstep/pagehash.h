@@ -8,6 +8,7 @@
 #ifndef TERCET_LOCKSTEP_PAGEHASH_H
 #define TERCET_LOCKSTEP_PAGEHASH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/result.h"
@@ -39,6 +40,10 @@ void pagehash_init(struct pagehash *hash, struct digest_context *digests, const 
 
 /* The hash of one page as it is now. */
 struct digest pagehash_of(struct digest_context *digests, uint64_t page, const uint8_t *content);
+
+/* Flips the one bit of `content` with which this page's hash is `wanted`. False: there is none, and nothing is
+ * changed. */
+bool pagehash_flip_towards(struct digest_context *digests, uint64_t page, uint8_t *content, const struct digest *wanted);
 
 /* Hashes again every page in `bitmap`, and empties it. */
 void pagehash_update(struct pagehash *hash, uint64_t *bitmap, pagehash_changed *changed, void *context);

@@ -127,6 +127,35 @@ START_TEST(everything_counts)
 }
 END_TEST
 
+START_TEST(flips)
+{
+	uint8_t data[96], kept[sizeof(data)];
+	uint64_t seed = 8;
+	struct digest wanted;
+	size_t found;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		kept[i] = (uint8_t)fixture_random(&seed);
+	for (size_t bit = 0; bit < 8 * sizeof(data); bit++) {
+		memcpy(data, kept, sizeof(data));
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		wanted = digest_of(&context, DIGEST_PAGE, 77, data, sizeof(data));
+		memcpy(data, kept, sizeof(data));
+		ck_assert(digest_find_flip(&context, DIGEST_PAGE, 77, data, sizeof(data), &wanted, &found));
+		ck_assert_uint_eq(found, bit);
+		ck_assert_mem_eq(data, kept, sizeof(data));
+		/* Of another page, in another domain. */
+		ck_assert(!digest_find_flip(&context, DIGEST_PAGE, 78, data, sizeof(data), &wanted, &found));
+		ck_assert(!digest_find_flip(&context, DIGEST_CPU, 77, data, sizeof(data), &wanted, &found));
+	}
+	/* None, and two. */
+	wanted = digest_of(&context, DIGEST_PAGE, 77, kept, sizeof(kept));
+	ck_assert(!digest_find_flip(&context, DIGEST_PAGE, 77, data, sizeof(data), &wanted, &found));
+	data[5] ^= 0x11;
+	ck_assert(!digest_find_flip(&context, DIGEST_PAGE, 77, data, sizeof(data), &wanted, &found));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("digest");
@@ -136,6 +165,7 @@ int main(void)
 	tcase_add_test(tests, is_gmac);
 	tcase_add_test(tests, parts_are_the_whole);
 	tcase_add_test(tests, everything_counts);
+	tcase_add_test(tests, flips);
 	suite_add_tcase(suite, tests);
 	return fixture_run(suite);
 }

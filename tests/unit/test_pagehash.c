@@ -216,6 +216,38 @@ START_TEST(a_bit_among_zeros)
 }
 END_TEST
 
+/* From a page to one with another bit, to zeros and from them. */
+START_TEST(flips)
+{
+	uint8_t page[RAM_PAGE_SIZE], other[RAM_PAGE_SIZE];
+	uint64_t seed = 9;
+
+	for (unsigned round = 0; round < 60; round++) {
+		const size_t bit = fixture_random(&seed) % (8 * sizeof(page));
+		struct digest wanted;
+
+		memset(page, 0, sizeof(page));
+		for (size_t i = 0; i < sizeof(page) && round % 3 == 0; i++)
+			page[i] = (uint8_t)fixture_random(&seed);
+		memcpy(other, page, sizeof(page));
+		other[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		wanted = pagehash_of(&digests, round, round % 3 == 2 ? page : other);
+		if (round % 3 == 2)
+			memcpy(page, other, sizeof(page));
+		ck_assert(pagehash_flip_towards(&digests, round, page, &wanted));
+		if (round % 3 == 2)
+			memset(other, 0, sizeof(other));
+		ck_assert_mem_eq(page, other, sizeof(page));
+		/* It is that already; and another bit is in the way. */
+		ck_assert(!pagehash_flip_towards(&digests, round, page, &wanted));
+		page[0] ^= 3;
+		memcpy(other, page, sizeof(page));
+		ck_assert(!pagehash_flip_towards(&digests, round, page, &wanted));
+		ck_assert_mem_eq(page, other, sizeof(page));
+	}
+}
+END_TEST
+
 /* Pages that trade their contents, and one content on many pages: an XOR of position-blind hashes would cancel. */
 START_TEST(swaps)
 {
@@ -327,6 +359,7 @@ int main(void)
 	tcase_add_test(tests, only_marked_pages_are_hashed);
 	tcase_add_test(tests, every_bit_of_a_page);
 	tcase_add_test(tests, a_bit_among_zeros);
+	tcase_add_test(tests, flips);
 	tcase_add_test(tests, swaps);
 	tcase_add_test(tests, replaced);
 	tcase_add_loop_test(tests, recounted, 0, DIGEST_SIZE);
