@@ -29,7 +29,8 @@ static void flip(uint8_t *content, size_t bit)
 	content[bit / 8] ^= (uint8_t)(1u << bit % 8);
 }
 
-bool pagehash_flip_towards(struct digest_context *digests, uint64_t page, uint8_t *content, const struct digest *wanted)
+bool pagehash_flip_towards(struct digest_context *digests, uint64_t page, uint8_t *content,
+			   const struct digest *wanted)
 {
 	const struct digest zero = { .bytes = { 0 } };
 	size_t bit = 0;

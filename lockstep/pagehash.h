@@ -43,7 +43,8 @@ struct digest pagehash_of(struct digest_context *digests, uint64_t page, const u
 
 /* Flips the one bit of `content` with which this page's hash is `wanted`. False: there is none, and nothing is
  * changed. */
-bool pagehash_flip_towards(struct digest_context *digests, uint64_t page, uint8_t *content, const struct digest *wanted);
+bool pagehash_flip_towards(struct digest_context *digests, uint64_t page, uint8_t *content,
+			   const struct digest *wanted);
 
 /* Hashes again every page in `bitmap`, and empties it. */
 void pagehash_update(struct pagehash *hash, uint64_t *bitmap, pagehash_changed *changed, void *context);
