@@ -4,21 +4,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "lockstep/device_link.h"
 #include "lockstep/resync.h"
+#include "lockstep/run_meter.h"
 
 /* Whoever waits for the supervisor looks up at least so often. */
 #define LOOK_NS (100 * NS_PER_MS)
 /* A leader may cast a vote while one that is no older than this, or than the vote interval, has no verdict. */
 #define LEAD_MIN_NS (5 * NS_PER_MS)
+/* A leader that is ahead of the verdicts by so many parts of that rests while all cores have work without it. */
+enum { REST_PARTS = 3, REST_OF = 4 };
 /* A replica that joins looks so often for pages that changed meanwhile, */
 #define JOIN_LOOK_NS (5 * NS_PER_MS)
 /* and can join when no more than these have, or when it has seen that there always will be more. */
 enum { JOIN_PAGES = 2048, JOIN_PASSES = 10 };
+/* It copies so many pages at once, some milliseconds of work, and sleeps for so many times as long. */
+enum { COPY_PAGES = 1024, COPY_PAUSES = 1 };
 /* Between two signs of life: some milliseconds. */
 enum { PREPARE_PAGES = 4096 };
 
@@ -253,21 +259,31 @@ bool attend_called(const struct replica *replica)
 
 /* --- verdicts --- */
 
+static uint64_t lead_ns(const struct replica *replica)
+{
+	const uint64_t interval = supervisor_page_vote_interval(replica->supervisor, replica->config.vote_interval);
+
+	return interval > LEAD_MIN_NS ? interval : LEAD_MIN_NS;
+}
+
+static uint32_t turn_of(const struct replica *replica)
+{
+	return atomic_load_explicit(&replica->supervisor->turn, memory_order_relaxed);
+}
+
 /*
  * Should the leader be outvoted, its successor begins where the oldest vote without a verdict is: that is how far the
- * machine falls back. Votes for output follow one another fast, and only their number is bounded. Where replicas share
+ * machine falls back. What counts is how far the leader has gone on since, not for how long it has waited since: it
+ * would wait for the last of its followers' votes else, and not just until they are near enough. Votes for output follow one another fast, and only their number is bounded. Where replicas share
  * cores, followers take turns, so that verdicts come later; a leader that waits for one is in nobody's way while every
  * core has work without it, and leaves one idle else.
  */
 static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 {
-	const uint64_t interval = supervisor_page_vote_interval(replica->supervisor, replica->config.vote_interval);
-	const bool rests = atomic_load_explicit(&replica->supervisor->busy, memory_order_relaxed) != 0;
-	const uint64_t turns = rests ? 1 : replica->config.crowding;
-	const uint64_t lead = (interval > LEAD_MIN_NS ? interval : LEAD_MIN_NS) * turns;
+	const uint64_t turns = turn_of(replica) == TURN_AHEAD ? replica->config.crowding : 1;
 
 	return replica->box.votes - verdicts >= CONTROL_VOTE_BACKLOG ||
-	       clock_monotonic_ns() - replica->box.cast_ns[verdicts % CONTROL_VOTE_SLOTS] >= lead;
+	       ballot_box_since(&replica->box, verdicts) >= lead_ns(replica) * turns;
 }
 
 /* Bytes that this leader has put on its tape since the oldest vote without a verdict. */
@@ -364,6 +380,7 @@ result attend_verdict(struct replica *replica)
 	TRY(listen(replica, &go_on));
 	if (!go_on && !replica->leave) {
 		(void)stopwatch_enter(time, replica->end_voted ? STAGE_END : STAGE_WAIT_VERDICT);
+		ballot_box_wait(&replica->box, true);
 		for (;;) {
 			uint32_t sequence = atomic_load(&replica->supervisor->sequence);
 
@@ -377,12 +394,54 @@ result attend_verdict(struct replica *replica)
 				checked_word_store(&replica->own.control->tape_written, attend_tape_at(replica));
 			futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
 		}
+		ballot_box_wait(&replica->box, false);
 		atomic_store(&replica->own.control->held, 0);
 		/* Where it leaves, the way out belongs to the end. */
 		if (!replica->leave)
 			(void)stopwatch_enter(time, before);
 	}
 	return replica->leave ? OK : keep_checkpoint(replica);
+}
+
+/* A leader that has gone on from its vote for long enough leaves the cores to those who are needed for the verdict. It
+ * is as far ahead of them then that they find something to do behind it. */
+static bool must_rest(const struct replica *replica)
+{
+	uint64_t verdicts;
+
+	if (!replica->leads || replica->config.crowding < 2 || turn_of(replica) != TURN_REST)
+		return false;
+	verdicts = atomic_load_explicit(&replica->supervisor->verdicts, memory_order_acquire);
+	return replica->box.votes > verdicts && ballot_box_since(&replica->box, verdicts) >= lead_ns(replica) * REST_PARTS / REST_OF;
+}
+
+void attend_rest(struct replica *replica)
+{
+	struct control *own = replica->own.control;
+	struct stopwatch *time = &replica_statistics_of(replica)->time;
+	const unsigned before = (unsigned)time->stage;
+
+	if (!must_rest(replica))
+		return;
+	(void)stopwatch_enter(time, STAGE_WAIT_VERDICT);
+	/* The supervisor gives its core to somebody else. */
+	atomic_store(&own->rests, 1);
+	ballot_box_wait(&replica->box, true);
+	attend_ring(replica);
+	for (;;) {
+		const uint32_t sequence = atomic_load(&replica->supervisor->sequence);
+
+		attend_beat(replica);
+		if (!must_rest(replica) || attend_called(replica) ||
+		    atomic_load(&replica->supervisor->command) == COMMAND_END)
+			break;
+		/* Followers wait for what this says: should a bit of it flip, it is written again. */
+		checked_word_store(&own->tape_written, attend_tape_at(replica));
+		futex_wait(&replica->supervisor->sequence, sequence, LOOK_NS);
+	}
+	ballot_box_wait(&replica->box, false);
+	atomic_store(&own->rests, 0);
+	(void)stopwatch_enter(time, before);
 }
 
 /* --- complaints --- */
@@ -458,6 +517,27 @@ static result prepare_checkpoint(struct replica *replica)
 	return OK;
 }
 
+/* Copies and sleeps in turns where the others have no core to spare: they wait for each other, and the guest for the
+ * slowest of them. */
+static uint64_t copy_memory(struct replica *replica, const struct resync_origin *origin)
+{
+	const uint64_t pages = ram_pages(&replica->ram);
+	uint64_t copied = 0;
+
+	for (uint64_t first = 0; first < pages; first += COPY_PAGES) {
+		const uint64_t count = pages - first < COPY_PAGES ? pages - first : COPY_PAGES;
+		const uint64_t begin = run_meter_cpu();
+		struct timespec pause = { 0 };
+
+		copied += resync_copy(replica, origin, first, count);
+		attend_beat(replica);
+		pause.tv_nsec = (long)((run_meter_cpu() - begin) * COPY_PAUSES % NS_PER_S);
+		if (replica->config.crowding > 1)
+			(void)nanosleep(&pause, NULL);
+	}
+	return copied;
+}
+
 result attend_join(struct replica *replica)
 {
 	struct control *own = replica->own.control;
@@ -479,7 +559,7 @@ result attend_join(struct replica *replica)
 				.table = replica->peers[donor].page_hashes,
 			};
 
-			copied = resync_copy(replica, &origin);
+			copied = copy_memory(replica, &origin);
 			if (copied > 0)
 				TRY(prepare_checkpoint(replica));
 			if ((copied <= JOIN_PAGES || ++passes == JOIN_PASSES) &&

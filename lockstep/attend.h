@@ -22,6 +22,10 @@ bool attend_called(const struct replica *replica);
 /* Waits until the replica may go on after its vote: a follower after the verdict, the leader within its backlog. */
 must_check result attend_verdict(struct replica *replica);
 
+/* Where replicas share cores: a leader that is ahead waits, between two exits, while every core has work without it, so
+ * that less is lost with it. Ends as soon as the supervisor asks for something. */
+void attend_rest(struct replica *replica);
+
 /* Tells the supervisor what is against the leader's tape, and `why`, and waits until that has had consequences. */
 must_check result attend_complain(struct replica *replica, enum complaint complaint, const char *why);
 

@@ -115,7 +115,7 @@ static void publish(struct ballot_box *box, struct vote_record *record)
 	record->crc = vote_record_crc(record);
 	box->area->control->statistics.pages_hashed = box->pages.hashed;
 	box->votes = record->number + 1;
-	box->cast_ns[record->number % CONTROL_VOTE_SLOTS] = clock_monotonic_ns();
+	box->cast_ns[record->number % CONTROL_VOTE_SLOTS] = clock_monotonic_ns() - box->waited_ns;
 	atomic_store_explicit(&box->area->control->votes, box->votes, memory_order_release);
 }
 
@@ -176,6 +176,22 @@ void ballot_box_publish(struct ballot_box *box, uint64_t tape_at, uint32_t epoch
 	record->tape_at = tape_at;
 	record->epoch = epoch;
 	publish(box, record);
+}
+
+void ballot_box_wait(struct ballot_box *box, bool waits)
+{
+	const uint64_t now = clock_monotonic_ns();
+
+	if (!waits)
+		box->waited_ns += now - box->waits_since_ns;
+	box->waits_since_ns = waits ? now : 0;
+}
+
+uint64_t ballot_box_since(const struct ballot_box *box, uint64_t vote)
+{
+	const uint64_t now = box->waits_since_ns != 0 ? box->waits_since_ns : clock_monotonic_ns();
+
+	return now - box->waited_ns - box->cast_ns[vote % CONTROL_VOTE_SLOTS];
 }
 
 void ballot_box_scrub(struct ballot_box *box, uint64_t page, uint64_t count)

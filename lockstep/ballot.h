@@ -4,6 +4,7 @@
 #ifndef TERCET_LOCKSTEP_BALLOT_H
 #define TERCET_LOCKSTEP_BALLOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/result.h"
@@ -24,7 +25,9 @@ struct ballot_box {
 	uint64_t changes_voted;  /* that belong to votes that were cast */
 	uint64_t voted_position; /* up to which exits were hashed */
 	uint64_t votes;
-	uint64_t cast_ns[CONTROL_VOTE_SLOTS]; /* host time at which the last votes were published, by number */
+	uint64_t cast_ns[CONTROL_VOTE_SLOTS]; /* when the last votes were published, by number, without waits */
+	uint64_t waited_ns;      /* waits so far */
+	uint64_t waits_since_ns; /* host time at which the wait at hand began; 0: there is none */
 	bool compared; /* false: there is nothing to compare with, digests are left out */
 };
 
@@ -53,6 +56,13 @@ must_check result ballot_box_take_over(struct ballot_box *box, const struct vote
 
 /* Publishes the record that ballot_box_take_over made, with what it says of this replica's way on. */
 void ballot_box_publish(struct ballot_box *box, uint64_t tape_at, uint32_t epoch);
+
+/* A wait for others begins or ends. */
+void ballot_box_wait(struct ballot_box *box, bool waits);
+
+/* For how long, in ns, the replica has gone on since it published this vote, one of the last CONTROL_VOTE_SLOTS: waits
+ * do not count. */
+uint64_t ballot_box_since(const struct ballot_box *box, uint64_t vote);
 
 /* Hashes `count` pages from `page` on again at the next vote, though nobody is known to have written them. */
 void ballot_box_scrub(struct ballot_box *box, uint64_t page, uint64_t count);

@@ -164,6 +164,7 @@ struct control {
 	_Atomic uint64_t closed;                /* the position whose inputs are all on the tape; a checked word */
 	_Atomic uint64_t tape_written;          /* bytes; by the leader; a checked word */
 	_Alignas(64) _Atomic uint32_t waiting;  /* a follower sleeps until its leader has reached wake_at */
+	_Atomic uint32_t rests;                 /* 1: a leader lets its followers come nearer */
 	_Atomic uint64_t wake_at;
 	_Atomic uint64_t tape_read; /* bytes; by a follower */
 	_Alignas(64) _Atomic uint64_t votes; /* records published */
@@ -233,6 +234,13 @@ struct injection {
 	struct inject_fault fault;
 };
 
+/* How far a leader may be ahead of its followers. */
+enum leader_turn {
+	TURN_AHEAD = 0, /* a core that replicas share has nothing to do without it */
+	TURN_OWN = 1,   /* everybody has a core */
+	TURN_REST = 2,  /* all cores have work without it */
+};
+
 /* The supervisor's page. */
 struct supervisor_page {
 	uint32_t magic;
@@ -243,7 +251,7 @@ struct supervisor_page {
 	_Atomic uint32_t hold;                  /* bit i: replica i stands still at its vote, for others to copy it */
 	_Atomic uint32_t epoch;                 /* number of the last leadership */
 	_Atomic uint32_t vote_request;          /* moves when the supervisor wants a vote soon */
-	_Atomic uint32_t busy;                  /* 1: the cores that replicas share have work without the leader */
+	_Atomic uint32_t turn;                  /* enum leader_turn */
 	_Atomic uint64_t vote_interval;         /* ns between votes from now on; 0: as configured */
 	_Atomic uint64_t probe; /* followers may enter this position's segment before its end is known */
 	_Atomic uint32_t attention[VOTE_REPLICAS_MAX]; /* moves when there is something for that replica */

@@ -405,6 +405,7 @@ result cycle_run(struct replica *replica)
 		(void)stopwatch_enter(&replica_statistics_of(replica)->time, STAGE_TAPE);
 		replica->moved = false;
 		attend_beat(replica);
+		attend_rest(replica);
 		TRY(take_inputs(replica));
 		if (!replica->moved && !replica->leave)
 			TRY(run_segment(replica));

@@ -18,18 +18,19 @@ static void copy_page(struct replica *replica, const struct resync_origin *origi
 	(void)pagehash_replace(&replica->box.pages, page);
 }
 
-uint64_t resync_copy(struct replica *replica, const struct resync_origin *origin)
+uint64_t resync_copy(struct replica *replica, const struct resync_origin *origin, uint64_t first, uint64_t count)
 {
 	const struct digest *own = replica->own.page_hashes;
-	uint64_t pages = ram_pages(&replica->ram);
+	const uint64_t end = first + count;
 	uint64_t copied = 0;
 
-	for (uint64_t first = 0; first < pages; first += BLOCK) {
-		uint64_t count = pages - first < BLOCK ? pages - first : BLOCK;
+	invariant(end <= ram_pages(&replica->ram));
+	for (; first < end; first += BLOCK) {
+		const uint64_t block = end - first < BLOCK ? end - first : BLOCK;
 
-		if (memcmp(own + first, origin->table + first, count * sizeof(*own)) == 0)
+		if (memcmp(own + first, origin->table + first, block * sizeof(*own)) == 0)
 			continue;
-		for (uint64_t page = first; page < first + count; page++) {
+		for (uint64_t page = first; page < first + block; page++) {
 			if (same_digest(&own[page], &origin->table[page]))
 				continue;
 			copy_page(replica, origin, page);
@@ -66,7 +67,7 @@ static result take_memory(struct replica *replica, const struct resync_origin *o
 
 	/* What this machine wrote since its last vote is not in its table yet. */
 	TRY(ballot_box_refresh(&replica->box));
-	(void)resync_copy(replica, origin);
+	(void)resync_copy(replica, origin, 0, ram_pages(&replica->ram));
 	got = memory_digest(replica);
 	if (!same_digest(&got, wanted)) {
 		copy_all(replica, origin);

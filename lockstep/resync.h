@@ -18,9 +18,9 @@ struct resync_origin {
 	const struct vote_record *record;
 };
 
-/* Copies pages whose hashes differ, while the donor may be running: what is torn will differ again. Returns the
- * number of pages that were copied. */
-uint64_t resync_copy(struct replica *replica, const struct resync_origin *origin);
+/* Copies those of `count` pages from `first` on whose hashes differ, while the donor may be running: what is torn will
+ * differ again. Returns the number of pages that were copied. */
+uint64_t resync_copy(struct replica *replica, const struct resync_origin *origin, uint64_t first, uint64_t count);
 
 /* Takes over the origin's whole state and casts its vote anew as the replica's own. The machine then stands at that
  * vote point. Errors: the origin's state is not what was voted, or cannot be taken over; the replica's own state is

@@ -92,7 +92,8 @@ static struct turns_view look(const struct supervisor *supervisor)
 	for (unsigned i = 0; i < supervisor->replicas; i++)
 		if (follower_runs(supervisor, &supervisor->members[i]))
 			view.runs |= 1u << i;
-	view.ahead = atomic_load(&leader->area.control->votes) >= supervisor->verdicts + VOTES_AHEAD;
+	view.ahead = atomic_load(&leader->area.control->rests) != 0 ||
+		     atomic_load(&leader->area.control->votes) >= supervisor->verdicts + VOTES_AHEAD;
 	/* One that is ahead rests while everybody else runs. */
 	if (leader->live && !(view.ahead && turns_busy(&view)))
 		view.runs |= 1u << supervisor->leader;
@@ -117,14 +118,22 @@ static bool votes_are_dense(const struct supervisor *supervisor)
 	return take_turns(supervisor) && supervisor->verdicts - supervisor->turns.verdicts >= TURNS_VOTES;
 }
 
+static enum leader_turn turn_of(const struct supervisor *supervisor, const struct turns_view *view)
+{
+	if (!take_turns(supervisor))
+		return TURN_AHEAD;
+	/* Where some are missing the others share no cores, and nobody needs to be far ahead. */
+	if (roster_live_count(supervisor) <= view->cores)
+		return TURN_OWN;
+	return turns_busy(view) ? TURN_REST : TURN_AHEAD;
+}
+
 static void tell(struct supervisor *supervisor, const struct turns_view *view)
 {
-	/* Where some are missing the others share no cores, and nobody needs to be far ahead. */
-	const bool few = roster_live_count(supervisor) <= view->cores;
-	const uint32_t busy = take_turns(supervisor) && (turns_busy(view) || few);
+	const uint32_t turn = turn_of(supervisor, view);
 
 	/* A leader that rests goes on as soon as a core has nothing else to do. */
-	if (atomic_exchange(&supervisor->page->busy, busy) != busy && !busy)
+	if (atomic_exchange(&supervisor->page->turn, turn) > turn)
 		futex_signal(&supervisor->page->sequence);
 }
 

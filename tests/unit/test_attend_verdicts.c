@@ -202,7 +202,7 @@ START_TEST(leaders_wait_within_reason)
 		stand_at(leader, 10, 1);
 		leader->box.cast_ns[0] -= leader->config.vote_interval;
 		must_succeed(attend_verdict(leader));
-		atomic_store(&world.page->busy, 1);
+		atomic_store(&world.page->turn, TURN_REST);
 		stand_at(leader, 20, 2);
 		break;
 	case 4:
@@ -230,6 +230,78 @@ START_TEST(leaders_wait_within_reason)
 		return;
 	}
 	must_wait_for(judge, attend_verdict, leader);
+}
+END_TEST
+
+/* What counts is how far a leader has gone on, not for how long it waits: it goes on when it is near enough. */
+START_TEST(waits_do_not_count)
+{
+	struct replica *leader = world.replicas[0];
+
+	leader->config.vote_interval = 3600 * NS_PER_S;
+	stand_at(leader, 10, 1);
+	stand_at(leader, 20, 2);
+	stand_at(leader, 30, 3);
+	leader->box.cast_ns[0] -= 3600 * NS_PER_S;
+	leader->box.cast_ns[1] -= 3599 * NS_PER_S;
+	must_wait_for(judge, attend_verdict, leader);
+	ck_assert_uint_eq(atomic_load(&world.page->verdicts), 1);
+	/* 40 ms at least. */
+	ck_assert_uint_ge(leader->box.waited_ns, 30 * NS_PER_MS);
+	ck_assert_uint_eq(leader->box.waits_since_ns, 0);
+	ck_assert_uint_lt(ballot_box_since(&leader->box, 1), 3600 * NS_PER_S);
+}
+END_TEST
+
+static result rest(struct replica *replica)
+{
+	attend_rest(replica);
+	ck_assert_uint_eq(atomic_load(&replica->own.control->rests), 0);
+	ck_assert_uint_eq(replica->box.waits_since_ns, 0);
+	return OK;
+}
+
+static void be_needed(void)
+{
+	ck_assert_uint_eq(atomic_load(&world.replicas[0]->own.control->rests), 1);
+	atomic_store(&world.page->turn, TURN_AHEAD);
+	futex_signal(&world.page->sequence);
+}
+
+static void call(void)
+{
+	replica_world_call(&world, 0);
+}
+
+/* A leader that shares a core leaves it to those who are needed for the verdict. */
+START_TEST(leaders_rest)
+{
+	static void (*const wake[])(void) = { judge, be_needed, call, end };
+	struct replica *leader = world.replicas[0];
+
+	leader->config.vote_interval = 3600 * NS_PER_S;
+	leader->config.crowding = 2;
+	atomic_store(&world.page->turn, TURN_REST);
+	must_succeed(rest(leader));
+	stand_at(leader, 10, 1);
+	must_succeed(rest(leader));
+	leader->box.cast_ns[0] -= 3600 * NS_PER_S / 4 * 3;
+	must_wait_for(wake[_i], rest, leader);
+	ck_assert(!leader->leave);
+	ck_assert_uint_gt(leader->own.control->statistics.time.ns[STAGE_WAIT_VERDICT], 0);
+	/* It does not where it is called, a core is idle, or it has one of its own; nor does a follower. */
+	atomic_store(&world.page->verdicts, 0);
+	if (_i != 1)
+		return;
+	must_succeed(rest(leader));
+	atomic_store(&world.page->turn, TURN_OWN);
+	must_succeed(rest(leader));
+	atomic_store(&world.page->turn, TURN_REST);
+	leader->config.crowding = 1;
+	must_succeed(rest(leader));
+	leader->config.crowding = 2;
+	leader->leads = false;
+	must_succeed(rest(leader));
 }
 END_TEST
 
@@ -432,6 +504,8 @@ int main(void)
 	tcase_add_test(verdicts, verdicts_against_the_leader);
 	tcase_add_test(verdicts, verdicts_at_any_moment);
 	tcase_add_loop_test(verdicts, leaders_wait_within_reason, 0, 10);
+	tcase_add_test(verdicts, waits_do_not_count);
+	tcase_add_loop_test(verdicts, leaders_rest, 0, 4);
 	tcase_add_test(verdicts, backends_that_are_slow);
 	tcase_add_loop_test(verdicts, held, 0, 3);
 	tcase_add_test(verdicts, held_where);

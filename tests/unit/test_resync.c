@@ -114,13 +114,18 @@ static void must_be_equal(void)
 
 /* --- copying --- */
 
+static uint64_t copy_all(const struct resync_origin *origin)
+{
+	return resync_copy(patient, origin, 0, REPLICA_WORLD_PAGES);
+}
+
 /* Pages that differ are copied, and no others. */
 START_TEST(copies_what_differs)
 {
 	static const uint64_t pages[] = { 0, 63, 64, DATA, DATA + 1, REPLICA_WORLD_PAGES - 1 };
 	const struct resync_origin origin = origin_of(NULL);
 
-	ck_assert_uint_eq(resync_copy(patient, &origin), 0);
+	ck_assert_uint_eq(copy_all(&origin), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
 		write_page(i % 2 ? donor : patient, pages[i], "another text");
 	/* Zeros on one side are a difference, too. */
@@ -129,14 +134,33 @@ START_TEST(copies_what_differs)
 	ck_assert_uint_eq(pages_that_differ(), ARRAY_SIZE(pages));
 	uint64_t hashed = patient->box.pages.hashed;
 
-	ck_assert_uint_eq(resync_copy(patient, &origin), ARRAY_SIZE(pages));
+	ck_assert_uint_eq(copy_all(&origin), ARRAY_SIZE(pages));
 	ck_assert_uint_eq(patient->box.pages.hashed, hashed + ARRAY_SIZE(pages));
 	ck_assert_uint_eq(copied(patient), ARRAY_SIZE(pages));
 	ck_assert_uint_eq(pages_that_differ(), 0);
 	ck_assert_mem_eq(patient->own.page_hashes, donor->own.page_hashes,
 			 REPLICA_WORLD_PAGES * sizeof(struct digest));
-	ck_assert_uint_eq(resync_copy(patient, &origin), 0);
+	ck_assert_uint_eq(copy_all(&origin), 0);
 	ck_assert_uint_eq(copied(patient), ARRAY_SIZE(pages));
+}
+END_TEST
+
+/* Only those that are asked for. */
+START_TEST(copies_in_parts)
+{
+	const struct resync_origin origin = origin_of(NULL);
+
+	for (uint64_t page = DATA; page < DATA + 6; page++)
+		write_page(donor, page, "a text");
+	must_succeed(ballot_box_refresh(&donor->box));
+	ck_assert_uint_eq(resync_copy(patient, &origin, 0, DATA), 0);
+	ck_assert_uint_eq(resync_copy(patient, &origin, DATA + 6, REPLICA_WORLD_PAGES - DATA - 6), 0);
+	ck_assert_uint_eq(resync_copy(patient, &origin, DATA + 1, 3), 3);
+	ck_assert_uint_eq(pages_that_differ(), 3);
+	ck_assert_uint_eq(resync_copy(patient, &origin, DATA + 5, 1), 1);
+	ck_assert_uint_eq(resync_copy(patient, &origin, REPLICA_WORLD_PAGES, 0), 0);
+	ck_assert_uint_eq(copy_all(&origin), 2);
+	ck_assert_uint_eq(pages_that_differ(), 0);
 }
 END_TEST
 
@@ -148,11 +172,11 @@ START_TEST(torn_pages_are_copied_again)
 	write_page(donor, DATA, "first");
 	must_succeed(ballot_box_refresh(&donor->box));
 	write_page(donor, DATA, "second"); /* not in the table yet */
-	ck_assert_uint_eq(resync_copy(patient, &origin), 1);
+	ck_assert_uint_eq(copy_all(&origin), 1);
 	ck_assert_mem_ne(&patient->own.page_hashes[DATA], &donor->own.page_hashes[DATA], sizeof(struct digest));
-	ck_assert_uint_eq(resync_copy(patient, &origin), 1);
+	ck_assert_uint_eq(copy_all(&origin), 1);
 	must_succeed(ballot_box_refresh(&donor->box));
-	ck_assert_uint_eq(resync_copy(patient, &origin), 0);
+	ck_assert_uint_eq(copy_all(&origin), 0);
 	ck_assert_uint_eq(pages_that_differ(), 0);
 }
 END_TEST
@@ -437,6 +461,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, copies_what_differs);
+	tcase_add_test(tests, copies_in_parts);
 	tcase_add_test(tests, torn_pages_are_copied_again);
 	tcase_add_test(tests, copies_everything_that_is_not_zero);
 	tcase_add_loop_test(tests, heals, 0, (int)ARRAY_SIZE(illnesses));

@@ -208,9 +208,9 @@ static void must_sit(unsigned replica, int core)
 			ck_assert(CPU_ISSET(supervisor->cores.core[i].place.number, &set));
 }
 
-static void must_be_busy(bool expected)
+static void must_tell(enum leader_turn expected)
 {
-	ck_assert_uint_eq(atomic_load(&supervisor->page->busy), expected);
+	ck_assert_uint_eq(atomic_load(&supervisor->page->turn), expected);
 }
 
 START_TEST(a_vote)
@@ -221,16 +221,16 @@ START_TEST(a_vote)
 	must_sit(0, 0);
 	must_sit(1, 1);
 	must_sit(2, 0);
-	must_be_busy(true);
+	must_tell(TURN_REST);
 	/* The leader is two votes ahead: it rests, and the first follower to come to the vote has its core for it. */
 	supervised_vote(&supervised, 0, 0);
 	supervised_vote(&supervised, 0, 0);
 	judge();
-	must_be_busy(true);
+	must_tell(TURN_REST);
 	sequence = atomic_load(&supervisor->page->sequence);
 	supervised_vote(&supervised, 1, 0);
 	judge();
-	must_be_busy(false);
+	must_tell(TURN_AHEAD);
 	ck_assert_uint_ne(atomic_load(&supervisor->page->sequence), sequence);
 	must_sit(0, 1);
 	must_sit(2, 0);
@@ -239,9 +239,32 @@ START_TEST(a_vote)
 	supervised_vote(&supervised, 2, 0);
 	judge();
 	ck_assert_uint_eq(supervisor->verdicts, TURNS_VOTES + 1);
-	must_be_busy(true);
+	must_tell(TURN_REST);
 	must_sit(1, 1);
 	must_sit(2, 0);
+}
+END_TEST
+
+/* A leader that says that it rests needs no core, while everybody else does. */
+START_TEST(leader_that_rests)
+{
+	agree(TURNS_VOTES);
+	must_sit(0, 0);
+	must_sit(1, 1);
+	must_sit(2, 0);
+	supervised_vote(&supervised, 0, 0);
+	judge();
+	must_sit(2, 0);
+	must_sit(1, 1);
+	atomic_store(&supervised.own[0].control->rests, 1);
+	judge();
+	must_tell(TURN_REST);
+	must_sit(1, 1);
+	must_sit(2, 0);
+	supervised_vote(&supervised, 1, 0);
+	judge();
+	must_tell(TURN_AHEAD);
+	must_sit(0, 1);
 }
 END_TEST
 
@@ -250,7 +273,7 @@ START_TEST(rare_votes)
 {
 	agree(TURNS_VOTES - 1);
 	must_sit(0, -1);
-	must_be_busy(true);
+	must_tell(TURN_REST);
 	ck_assert_int_eq(turns_wait(supervisor), TURNS_WAIT_MS);
 	turns_free(supervisor);
 	ck_assert_int_eq(turns_wait(supervisor), -1);
@@ -283,7 +306,7 @@ START_TEST(waiting_follower)
 	agree(TURNS_VOTES);
 	atomic_store(&supervised.own[1].control->waiting, 1);
 	judge();
-	must_be_busy(false);
+	must_tell(TURN_AHEAD);
 	must_sit(0, 0);
 	must_sit(2, 1);
 }
@@ -316,10 +339,10 @@ START_TEST(one_is_missing)
 	supervised_vote(&supervised, 0, 0);
 	supervised_vote(&supervised, 1, 0);
 	judge();
-	must_be_busy(false);
+	must_tell(TURN_AHEAD);
 	supervisor->members[2].live = false;
 	judge();
-	must_be_busy(true);
+	must_tell(TURN_OWN);
 }
 END_TEST
 
@@ -333,7 +356,7 @@ START_TEST(one_core_left)
 	ck_assert(cores_book_fault(&supervisor->cores, (int)worn, 1));
 	turns_forget(supervisor);
 	judge();
-	must_be_busy(false);
+	must_tell(TURN_AHEAD);
 	ck_assert_int_eq(supervisor->turns.seat[0].pid, 0);
 }
 END_TEST
@@ -348,7 +371,7 @@ START_TEST(no_turns)
 	else
 		supervisor->config.strict = 1;
 	agree(2 * TURNS_VOTES);
-	must_be_busy(false);
+	must_tell(TURN_AHEAD);
 	ck_assert_int_eq(turns_wait(supervisor), -1);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_int_eq(supervisor->turns.seat[i].pid, 0);
@@ -375,6 +398,7 @@ int main(int argc, char **argv)
 	suite_add_tcase(suite, pure);
 	tcase_add_checked_fixture(machine, setup_machine, teardown_machine);
 	tcase_add_test(machine, a_vote);
+	tcase_add_test(machine, leader_that_rests);
 	tcase_add_test(machine, rare_votes);
 	tcase_add_test(machine, waiting_follower);
 	tcase_add_test(machine, one_is_missing);
