@@ -1,6 +1,8 @@
 # Payloads (guest-tools/payloads/payload.h), twice: for a guest into $(BUILD)/payloads, and as ordinary programs
 # into $(BUILD)/payloads/native, which say what the right output is.
 PAYLOADS := compute memory exits mixed output pulse tight dirty
+# What people run, small: bench/suites.py.
+PAYLOAD_PROGRAMS := compress game interpret paths search spectrum tree
 PAYLOAD_FACTS := hello fail crash hang echo disk sectors frames reboot button
 PAYLOAD_PARTS := runtime kernels churn storm
 
@@ -18,16 +20,20 @@ PAYLOAD_GUEST_PARTS := $(patsubst %,$(PAYLOAD_OUT)/guest/%.o,guest driver $(PAYL
 PAYLOAD_NATIVE_PARTS := $(patsubst %,$(PAYLOAD_OUT)/host/%.o,native $(PAYLOAD_PARTS))
 
 .PHONY: payloads
-payloads: $(patsubst %,$(PAYLOAD_OUT)/%,$(PAYLOADS) $(PAYLOAD_FACTS)) $(PAYLOADS:%=$(PAYLOAD_OUT)/native/%)
+payloads: $(patsubst %,$(PAYLOAD_OUT)/%,$(PAYLOADS) $(PAYLOAD_PROGRAMS) $(PAYLOAD_FACTS)) \
+	$(patsubst %,$(PAYLOAD_OUT)/native/%,$(PAYLOADS) $(PAYLOAD_PROGRAMS))
 
 $(PAYLOADS:%=$(PAYLOAD_OUT)/%): $(PAYLOAD_OUT)/%: $(PAYLOAD_OUT)/guest/%.o
+$(PAYLOAD_PROGRAMS:%=$(PAYLOAD_OUT)/%): $(PAYLOAD_OUT)/%: $(PAYLOAD_OUT)/guest/programs/%.o
 $(PAYLOAD_FACTS:%=$(PAYLOAD_OUT)/%): $(PAYLOAD_OUT)/%: $(PAYLOAD_OUT)/guest/facts/%.o
-$(patsubst %,$(PAYLOAD_OUT)/%,$(PAYLOADS) $(PAYLOAD_FACTS)): $(PAYLOAD_GUEST_PARTS) $(PAYLOAD_FOLDER)/payload.ld
+$(patsubst %,$(PAYLOAD_OUT)/%,$(PAYLOADS) $(PAYLOAD_PROGRAMS) $(PAYLOAD_FACTS)): $(PAYLOAD_GUEST_PARTS) $(PAYLOAD_FOLDER)/payload.ld
 	$(CC) $(PAYLOAD_LDFLAGS) -o $@ $(filter %.o,$^)
 
-$(PAYLOADS:%=$(PAYLOAD_OUT)/native/%): $(PAYLOAD_OUT)/native/%: $(PAYLOAD_OUT)/host/%.o $(PAYLOAD_NATIVE_PARTS)
+$(PAYLOADS:%=$(PAYLOAD_OUT)/native/%): $(PAYLOAD_OUT)/native/%: $(PAYLOAD_OUT)/host/%.o
+$(PAYLOAD_PROGRAMS:%=$(PAYLOAD_OUT)/native/%): $(PAYLOAD_OUT)/native/%: $(PAYLOAD_OUT)/host/programs/%.o
+$(patsubst %,$(PAYLOAD_OUT)/native/%,$(PAYLOADS) $(PAYLOAD_PROGRAMS)): $(PAYLOAD_NATIVE_PARTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 $(PAYLOAD_OUT)/guest/%.o: $(PAYLOAD_FOLDER)/%.c $(PAYLOAD_FOLDER)/payloads.mk
 	@mkdir -p $(@D)
@@ -37,4 +43,5 @@ $(PAYLOAD_OUT)/host/%.o: $(PAYLOAD_FOLDER)/%.c $(PAYLOAD_FOLDER)/payloads.mk
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(PAYLOAD_MATH) -MMD -MP -c -o $@ $<
 
--include $(wildcard $(PAYLOAD_OUT)/guest/*.d $(PAYLOAD_OUT)/guest/facts/*.d $(PAYLOAD_OUT)/host/*.d)
+-include $(wildcard $(PAYLOAD_OUT)/guest/*.d $(PAYLOAD_OUT)/guest/programs/*.d $(PAYLOAD_OUT)/guest/facts/*.d \
+	$(PAYLOAD_OUT)/host/*.d $(PAYLOAD_OUT)/host/programs/*.d)
