@@ -63,6 +63,23 @@ def compared(data, cells):
                f"{limit(number, cores):.2f} | {ratios[1]} | {statistics.median(column(cell, 'others')):.2f} |")
 
 
+def over_guests(cells):
+    """Of each variant, the median over the guests' ratios to one replica."""
+    yield "| all guests | ratio to one replica, median over the guests | guests |"
+    yield "| --- | --- | --- |"
+    for variant in dict.fromkeys(cell["variant"] for cell in cells if not cell["base"]):
+        pairs = [(column(cell), column(base_of(cells, cell))) for cell in cells
+                 if cell["variant"] == variant and base_of(cells, cell)]
+        columns = [rows for pair in pairs for rows in pair]
+        if not columns or not all(columns):
+            continue
+
+        def median(*columns):
+            return statistics.median(map(lib.ratio_of_medians, columns[::2], columns[1::2]))
+        low, high = lib.interval_of(median, *columns)
+        yield f"| {variant} | {median(*columns):.3f} ({low:.3f} to {high:.3f}) | {len(pairs)} |"
+
+
 def middle(cell):
     """The row with the median wall time."""
     rows = sorted(cell["rows"], key=lambda row: row["wall"])
@@ -161,7 +178,10 @@ def text_of(data):
         if suite == "idle":
             lines += [*idle(chosen), ""]
             continue
-        lines += [*compared(data, chosen), "", "Where it goes, per cent of a replica's life:", "", *shares(chosen), ""]
+        lines += [*compared(data, chosen), ""]
+        if not data["lab"] and suite == "compute":
+            lines += [*over_guests(chosen), ""]
+        lines += ["Where it goes, per cent of a replica's life:", "", *shares(chosen), ""]
         if not data["lab"] and suite in ("compute", "exits"):
             lines += ["Predicted ratio to one replica by bench/model.py:", "", *predictions(chosen), ""]
     lines += ["## Published figures of others", "", "Quoted, not measured here, of other machines and guests:", "",

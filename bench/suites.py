@@ -9,6 +9,8 @@ EXITS_A_SCALE = 1205
 PRINTED = 73
 # Pages per second; 25,600 are 100 MiB/s.
 RATES = (0, 1000, 5000, 25600, 100000, 400000)
+# Small programs of the kind that people run (guest-tools/payloads/programs).
+PROGRAMS = ("compress", "game", "interpret", "paths", "search", "spectrum", "tree")
 IDLE_SECONDS = {True: (2, 12), False: (2, 32)}
 INTERVALS = ("1ms", "10ms", "100ms")
 
@@ -85,7 +87,7 @@ def replicated(size, suite, group, payload, arguments, extra=(), bare=True, memo
 
 def compute(size):
     for payload, usual in (("compute", 50), ("mixed", 25)) if size.quick else \
-            (("compute", 100), ("mixed", 60), ("memory", 60), ("tight", 300)):
+            (("compute", 100), ("mixed", 60), ("memory", 60), ("tight", 300), *((name, 100) for name in PROGRAMS)):
         yield from replicated(size, "compute", payload, payload, f"scale={size.scale(usual)}")
         if not size.lab:
             for number in size.numbers:

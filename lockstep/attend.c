@@ -273,10 +273,10 @@ static uint32_t turn_of(const struct replica *replica)
 
 /*
  * Should the leader be outvoted, its successor begins where the oldest vote without a verdict is: that is how far the
- * machine falls back. What counts is how far the leader has gone on since, not for how long it has waited since: it
- * would wait for the last of its followers' votes else, and not just until they are near enough. Votes for output follow one another fast, and only their number is bounded. Where replicas share
- * cores, followers take turns, so that verdicts come later; a leader that waits for one is in nobody's way while every
- * core has work without it, and leaves one idle else.
+ * machine falls back. What counts is how far the leader has gone on since, not for how long it has waited: it would
+ * wait for its followers' last votes else, and not just until they are near enough. Votes for output follow one another
+ * fast, and only their number is bounded. Where replicas share cores, followers take turns, so that verdicts come
+ * later; a leader that waits for one is in nobody's way while every core has work without it, and leaves one idle else.
  */
 static bool too_far_ahead(const struct replica *replica, uint64_t verdicts)
 {
@@ -412,7 +412,8 @@ static bool must_rest(const struct replica *replica)
 	if (!replica->leads || replica->config.crowding < 2 || turn_of(replica) != TURN_REST)
 		return false;
 	verdicts = atomic_load_explicit(&replica->supervisor->verdicts, memory_order_acquire);
-	return replica->box.votes > verdicts && ballot_box_since(&replica->box, verdicts) >= lead_ns(replica) * REST_PARTS / REST_OF;
+	return replica->box.votes > verdicts &&
+	       ballot_box_since(&replica->box, verdicts) >= lead_ns(replica) * REST_PARTS / REST_OF;
 }
 
 void attend_rest(struct replica *replica)

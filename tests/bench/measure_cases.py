@@ -133,6 +133,11 @@ def report():
     data["lab"] = False
     lines = "\n".join(run_report.compared(data, data["cells"]))
     must(f"wall: {lines}", "| g | 3 | 9.000 | 4.500 (4.500 to 4.500) | 1.50 | 3.000 (3.000 to 3.000) |" in lines)
+    several = [dict(cell, group=group, rows=[dict(row, wall=row["wall"] * factor) for row in cell["rows"]])
+               for group, factors in (("a", (1, 2)), ("b", (1, 0.5)), ("c", (1, 1))) for cell, factor in
+               zip(data["cells"], factors)]
+    lines = list(run_report.over_guests(several))
+    must(f"the median over guests: {lines}", lines[2:] == ["| 3 | 4.500 (4.500 to 4.500) | 3 |"])
 
 
 def idle():
