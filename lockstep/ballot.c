@@ -9,14 +9,18 @@
 result ballot_box_create(struct ballot_box *box, struct area *area, struct machine *machine,
 			 struct outbox *outbox, const uint8_t key[DIGEST_KEY_SIZE], bool compared)
 {
+	const size_t words = ram_bitmap_words(machine->ram);
+
 	*box = (struct ballot_box){
 		.area = area,
 		.machine = machine,
 		.outbox = outbox,
 		.compared = compared,
-		.dirty = calloc(ram_bitmap_words(machine->ram), sizeof(uint64_t)),
+		.dirty = calloc(words, sizeof(uint64_t)),
+		.scrub = calloc(words, sizeof(uint64_t)),
+		.fresh = calloc(words, sizeof(uint64_t)),
 	};
-	if (!box->dirty)
+	if (!box->dirty || !box->scrub || !box->fresh)
 		return fail(STATUS_FAILED, "no memory for a map of dirty pages");
 	TRY(digest_create(&box->digests, key));
 	pagehash_init(&box->pages, &box->digests, machine->ram, area->page_hashes);
@@ -27,7 +31,9 @@ void ballot_box_destroy(struct ballot_box *box)
 {
 	digest_destroy(&box->digests);
 	free(box->dirty);
-	box->dirty = NULL;
+	free(box->scrub);
+	free(box->fresh);
+	box->dirty = box->scrub = box->fresh = NULL;
 }
 
 void ballot_box_log_exit(struct ballot_box *box)
@@ -81,6 +87,17 @@ static result fill_state(struct ballot_box *box, struct vote_record *record)
 	return OK;
 }
 
+static void add_scrub(struct ballot_box *box)
+{
+	const size_t words = ram_bitmap_words(box->machine->ram);
+
+	for (size_t i = 0; i < words; i++) {
+		box->fresh[i] |= box->dirty[i];
+		box->dirty[i] |= box->scrub[i];
+		box->scrub[i] = 0;
+	}
+}
+
 /* Pages that were written since the last time are hashed again. */
 static result hash_written(struct ballot_box *box, pagehash_changed *changed)
 {
@@ -89,6 +106,7 @@ static result hash_written(struct ballot_box *box, pagehash_changed *changed)
 
 	(void)stopwatch_enter(time, STAGE_DIRTY_LOG);
 	TRY(machine_collect_dirty(box->machine, box->dirty));
+	add_scrub(box);
 	(void)stopwatch_enter(time, STAGE_HASH);
 	pagehash_update(&box->pages, box->dirty, changed, box);
 	(void)stopwatch_enter(time, before);
@@ -196,9 +214,14 @@ uint64_t ballot_box_since(const struct ballot_box *box, uint64_t vote)
 
 void ballot_box_scrub(struct ballot_box *box, uint64_t page, uint64_t count)
 {
-	uint64_t pages = ram_pages(box->machine->ram);
+	invariant(count <= ram_pages(box->machine->ram) && page <= ram_pages(box->machine->ram) - count);
+	for (const uint64_t end = page + count; page < end; page++) {
+		const uint64_t bit = 1ull << (page % 64);
 
-	for (uint64_t i = 0; i < count; i++, page = (page + 1) % pages)
-		box->dirty[page / 64] |= 1ull << (page % 64);
+		if (box->fresh[page / 64] & bit)
+			box->fresh[page / 64] &= ~bit;
+		else
+			box->scrub[page / 64] |= bit;
+	}
 	box->area->control->statistics.pages_scrubbed += count;
 }

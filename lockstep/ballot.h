@@ -20,7 +20,9 @@ struct ballot_box {
 	struct outbox *outbox;
 	struct digest_context digests;
 	struct pagehash pages;
-	uint64_t *dirty;         /* bitmap of pages */
+	uint64_t *dirty;         /* bitmap of pages that are to be hashed */
+	uint64_t *scrub;         /* likewise, though nobody is known to have written them */
+	uint64_t *fresh;         /* bitmap of pages that were written and hashed since the scrub last came by */
 	uint64_t changes;        /* page hash changes so far */
 	uint64_t changes_voted;  /* that belong to votes that were cast */
 	uint64_t voted_position; /* up to which exits were hashed */
@@ -64,7 +66,8 @@ void ballot_box_wait(struct ballot_box *box, bool waits);
  * do not count. */
 uint64_t ballot_box_since(const struct ballot_box *box, uint64_t vote);
 
-/* Hashes `count` pages from `page` on again at the next vote, though nobody is known to have written them. */
+/* The scrub comes by `count` pages from `page` on, all of them memory: at the next vote they are hashed again, except
+ * for those that were hashed since it last came by because somebody wrote them. */
 void ballot_box_scrub(struct ballot_box *box, uint64_t page, uint64_t count);
 
 #endif

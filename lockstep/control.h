@@ -130,7 +130,7 @@ struct replica_statistics {
 	uint64_t signals;      /* interrupted runs */
 	uint64_t unassigned;   /* accesses to addresses without a device */
 	uint64_t input_faults; /* implausible or damaged tape entries */
-	uint64_t pages_scrubbed; /* hashed again though nobody wrote them */
+	uint64_t pages_scrubbed; /* that the scrub came by */
 	uint64_t pages_copied;   /* from donors */
 	uint64_t stops;           /* at which the leader was preempted */
 	uint64_t late_ticks;      /* of them, those at which an interrupt was due for long */

@@ -10,7 +10,8 @@
 enum { PAGES = RAM_SIZE_MIN / RAM_PAGE_SIZE, RATE = 1000 }; /* pages a second */
 
 static struct replica *replica;
-static uint64_t dirty[PAGES / 64];
+static uint64_t dirty[PAGES / 64], fresh[PAGES / 64];
+static uint64_t fresh[PAGES / 64];
 
 static void setup(void)
 {
@@ -24,7 +25,8 @@ static void setup(void)
 	guest_memory_make(&replica->ram, RAM_SIZE_MIN);
 	replica->machine.ram = &replica->ram;
 	replica->box = (struct ballot_box){
-		.machine = &replica->machine, .area = &replica->own, .dirty = dirty, .compared = true,
+		.machine = &replica->machine, .area = &replica->own, .scrub = dirty, .fresh = fresh,
+		.compared = true,
 	};
 	replica->config.scrub = (uint64_t)RATE * RAM_PAGE_SIZE;
 }
