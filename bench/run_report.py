@@ -63,6 +63,12 @@ def compared(data, cells):
                f"{limit(number, cores):.2f} | {ratios[1]} | {statistics.median(column(cell, 'others')):.2f} |")
 
 
+def passed(cells):
+    """Runs that were done again because a replica did not find a stop."""
+    found = [f"{cell['group']}: {cell['variant']} ({cell['passed']})" for cell in cells if cell.get("passed")]
+    return [f"Done again, since a replica did not find a stop: {', '.join(found)}.", ""] if found else []
+
+
 def over_guests(cells):
     """Of each variant, the median over the guests' ratios to one replica."""
     yield "| all guests | ratio to one replica, median over the guests | guests |"
@@ -178,7 +184,7 @@ def text_of(data):
         if suite == "idle":
             lines += [*idle(chosen), ""]
             continue
-        lines += [*compared(data, chosen), ""]
+        lines += [*compared(data, chosen), "", *passed(chosen)]
         if not data["lab"] and suite == "compute":
             lines += [*over_guests(chosen), ""]
         lines += ["Where it goes, per cent of a replica's life:", "", *shares(chosen), ""]

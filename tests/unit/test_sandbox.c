@@ -66,7 +66,7 @@ static void enter(enum sandbox_role role)
 	result r = sandbox_enter(&sandbox);
 
 	if (failed(r)) {
-		fprintf(stderr, "%s\n", r.failure->message);
+		(void)fprintf(stderr, "%s\n", r.failure->message);
 		_exit(99);
 	}
 	atomic_store(&seen->entered, 1);
