@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 # A pause may begin before a fault is done with and be seen only after: a leader that takes part again finds work.
 AFTERMATH_NS = 50_000_000
+# From a fault's detection until others know of it.
+NOTICE_NS = 1_000_000
 
 
 class ConsoleError(Exception):
@@ -57,6 +59,11 @@ class Fault:
     @property
     def window(self):
         return self.injected, self.repaired + AFTERMATH_NS
+
+    @property
+    def change(self):
+        """The window in which the guest stands still where another replica has to lead from now on."""
+        return self.injected, self.detected + NOTICE_NS
 
 
 def number(words, base=10):

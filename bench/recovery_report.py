@@ -21,6 +21,7 @@ class Row:
     kind: str
     fault: faults.Fault
     pause: object  # faults.Pause or None
+    change_ns: int  # the guest's longest pause from the fault to its detection
 
     @property
     def pause_ns(self):
@@ -89,6 +90,17 @@ def pause_table(found, aims):
                   "undisturbed within"], body)
 
 
+def change_table(found, aims):
+    """Of faults in leaders: the pause in which another one takes over, without what a new process costs later."""
+    body = []
+    for summary in found:
+        if summary.kind.leader:
+            aim, changes = aims.get(summary.name), summary.column(lambda row: row.change_ns)
+            good = f"{sum(pause < aim for pause in changes)} of {len(changes)}" if aim else "-"
+            body.append([summary.kind.title, *quantiles(changes), milliseconds(aim) if aim else "-", good])
+    return table(["fault", *PART_NAMES, "aim", "within"], body) if body else ""
+
+
 def phase_table(found):
     body = []
     for summary in found:
@@ -119,6 +131,8 @@ def markdown(facts, found, aims, gap_ns, strays, picture):
              f"below {milliseconds(gap_ns)} ms. *Undisturbed* is the same in windows as long, at random times in runs "
              f"without faults ({DRAWS} windows): what the host and the lockstep do to a guest anyway.\n",
              pause_table(found, aims),
+             "The pause in which another replica takes over alone: the longest one that overlaps with the time from the "
+             "fault to its detection.\n" if change_table(found, aims) else "", change_table(found, aims),
              "*Detection* is from the fault to its detection, *repair* from there until the replica takes part again; "
              "pages of 4 KiB that were copied.\n", phase_table(found), stray_text(strays)]
     if picture:
@@ -132,13 +146,13 @@ def write_rows(path, facts, rows):
             file.write(f"# {name}: {value}\n")
         writer = csv.writer(file)
         writer.writerow(["kind", "run", "replica", "role", "booked_as", "method", "injected_ns", "detected_ns",
-                         "repaired_ns", "pages", "pause_start_ns", "pause_ns"])
+                         "repaired_ns", "pages", "pause_start_ns", "pause_ns", "change_ns"])
         for row in rows:
             fault = row.fault
             writer.writerow([row.kind, row.run, fault.request.replica,
                              "leader" if fault.request.was_leader else "follower", fault.kind, fault.method,
                              fault.injected, fault.detected, fault.repaired, fault.pages,
-                             row.pause.start if row.pause else "", row.pause_ns])
+                             row.pause.start if row.pause else "", row.pause_ns, row.change_ns])
 
 
 def write_pauses(path, runs):

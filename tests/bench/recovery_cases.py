@@ -9,8 +9,8 @@ from dataclasses import replace
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bench"))
 import recovery_report as report  # noqa: E402 (found by the line above)
-from recovery_faults import (AFTERMATH_NS, ConsoleError, Fault, Pause, Request, Watch, length_of,  # noqa: E402
-                             longest_pause, match, parse_console, parse_written, undisturbed)
+from recovery_faults import (AFTERMATH_NS, NOTICE_NS, ConsoleError, Fault, Pause, Request, Watch,  # noqa: E402
+                             length_of, longest_pause, match, parse_console, parse_written, undisturbed)
 
 CONSOLE = """pulse scale=1 seed=1 step=200 bytes=8388608
 written 64 0000000000280000
@@ -81,6 +81,7 @@ def case_match():
     assert faults == [Fault(first, "died", 110, 120, 150, "respawn", 5),
                       Fault(second, "outvoted", 310, 320, 350, "respawn", 5)], faults
     assert faults[0].window == (110, 150 + AFTERMATH_NS)
+    assert faults[0].change == (110, 120 + NOTICE_NS)
     # Another replica, another time, no time at all, and one that is not over: nobody asked for them.
     others = [booked(0, 110, 120, 150), booked(1, 250, 260, 290), booked(1, None, 120, 150), booked(1, 110, 120, None)]
     for other in others:
@@ -136,19 +137,20 @@ def case_undisturbed():
 class Kind:
     """As in bench/recovery, as far as the report looks."""
 
-    def __init__(self, title, guest):
+    def __init__(self, title, guest, leader=False):
         self.title = title
         self.guest = guest
+        self.leader = leader
 
 
 def row(kind, injected, pause):
     fault = Fault(Request(0, True, injected - 5, injected + 10**7), "died", injected, injected + 3_000_000,
                   injected + 8_000_000, "respawn", 7)
-    return report.Row(0, kind, fault, pause)
+    return report.Row(0, kind, fault, pause, 6_000_000 * (injected // 10**9))
 
 
 def case_report():
-    kinds = {"one": Kind("first", "small"), "two": Kind("second", "large"), "three": Kind("third", "small")}
+    kinds = {"one": Kind("first", "small", True), "two": Kind("second", "large"), "three": Kind("third", "small")}
     rows = [row("one", 10**9, Pause(10**9, 15_000_000)), row("one", 2 * 10**9, Pause(2 * 10**9, 25_000_000)),
             row("one", 3 * 10**9, None), row("two", 10**9, Pause(10**9, 2_000_000_000))]
     watches = {"small": [Watch(0, 0, 0, 10**10, (Pause(0, 10**10),), 1, "")], "large": []}
@@ -158,6 +160,7 @@ def case_report():
     aims = {"one": 20_000_000}
     text = report.markdown({"cores": 2}, found, aims, 1_000_000, [(4, booked(2, None, 5 * 10**8, None))], "x.svg")
     for wanted in ("| first | 3 | 15 | 25 | 25 | 25 | 10000 | 10000 | 10000 | 10000 | 20 | 2 of 3 | 0 % |",
+                   "| first | 12 | 18 | 18 | 18 | 20 | 3 of 3 |",
                    "| second | 1 | 2000 | 2000 | 2000 | 2000 | - | - | - | - | none longer | - | - |",
                    "| first | 3 | 3 | 3 | 3 | 5 | 5 | 5 | 5 | 7 | 7 |", "run 4: replica 2 died at 0.500 s", "cores: 2",
                    "below 1 ms", "](x.svg)"):
@@ -172,8 +175,8 @@ def case_report():
     with open(folder + "/rows", encoding="utf-8") as file:
         lines = file.read().split("\n")
     assert lines[0] == "# cores: 2" and lines[1].startswith("kind,run,replica,role,")
-    assert lines[2] == "one,0,0,leader,died,respawn,1000000000,1003000000,1008000000,7,1000000000,15000000", lines[2]
-    assert lines[4].endswith(",7,,0"), lines[4]
+    assert lines[2] == "one,0,0,leader,died,respawn,1000000000,1003000000,1008000000,7,1000000000,15000000,6000000", lines[2]
+    assert lines[4].endswith(",7,,0,18000000"), lines[4]
     report.write_pauses(folder + "/pauses", [(3, "small", 0, watches["small"][0])])
     with open(folder + "/pauses", encoding="utf-8") as file:
         assert file.read().split("\n")[1] == "3,small,0,0,10000000000"
