@@ -131,8 +131,8 @@ def markdown(facts, found, aims, gap_ns, strays, picture):
              f"below {milliseconds(gap_ns)} ms. *Undisturbed* is the same in windows as long, at random times in runs "
              f"without faults ({DRAWS} windows): what the host and the lockstep do to a guest anyway.\n",
              pause_table(found, aims),
-             "The pause in which another replica takes over alone: the longest one that overlaps with the time from the "
-             "fault to its detection.\n" if change_table(found, aims) else "", change_table(found, aims),
+             "The pause in which another replica takes over alone: the longest one that overlaps with the time from "
+             "the fault to its detection.\n" if change_table(found, aims) else "", change_table(found, aims),
              "*Detection* is from the fault to its detection, *repair* from there until the replica takes part again; "
              "pages of 4 KiB that were copied.\n", phase_table(found), stray_text(strays)]
     if picture:

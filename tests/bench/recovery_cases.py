@@ -175,7 +175,8 @@ def case_report():
     with open(folder + "/rows", encoding="utf-8") as file:
         lines = file.read().split("\n")
     assert lines[0] == "# cores: 2" and lines[1].startswith("kind,run,replica,role,")
-    assert lines[2] == "one,0,0,leader,died,respawn,1000000000,1003000000,1008000000,7,1000000000,15000000,6000000", lines[2]
+    assert lines[2] == ("one,0,0,leader,died,respawn,1000000000,1003000000,1008000000,7,1000000000,15000000,"
+                        "6000000"), lines[2]
     assert lines[4].endswith(",7,,0,18000000"), lines[4]
     report.write_pauses(folder + "/pauses", [(3, "small", 0, watches["small"][0])])
     with open(folder + "/pauses", encoding="utf-8") as file:
