@@ -2,8 +2,10 @@
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
-# A register of the processor that no payload touches: a bit that flips there stays until a vote sees it.
-FLIP = "reg:lstar:30"
+# A register of the processor that no payload touches: a bit that flips there stays until a vote sees it. Each fault
+# has a bit of its own, from this one on: two that are not known yet must not agree with each other.
+FLIP = "reg:lstar"
+FLIP_FIRST = 20
 # Exits of the payload of that name for each point of its scale, and of any until its work begins.
 EXITS_A_SCALE = 1205
 PRINTED = 73
@@ -130,11 +132,11 @@ def detection(size):
             yield detecting(size, number, f"exits all the time, a vote each {milliseconds} ms", "exits",
                             f"scale={(count + 1) * apart // EXITS_A_SCALE + 2}",
                             [i * apart for i in range(1, count + 1)], milliseconds)
-        # What it prints at first are exits; then each stop for a vote is a position.
+        # What it prints at first are exits; then each stop for a vote is a position. A leader is some votes ahead.
         for milliseconds in (500,) if size.lab else (50, 250):
             yield detecting(size, number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
-                            f"scale={size.scale(milliseconds * count / 4)} step=0",
-                            [PRINTED + i * 2 for i in range((count + 1) // 2)], milliseconds,
+                            f"scale={size.scale(milliseconds * count / 3)} step=0",
+                            [PRINTED + i * 5 for i in range((count + 1) // 2)], milliseconds,
                             ("--max-segment", f"{milliseconds}ms", *preempted))
 
 
@@ -142,7 +144,7 @@ def detecting(size, number, group, payload, arguments, positions, milliseconds, 
     faults = []
     for i, position in enumerate(positions, 1):
         # Of two, the leader is taken to be the wrong one. If all faults are in one, those found in it are its own.
-        faults += ["--inject", f"{i % number if number > 2 else 0}:{FLIP}@{position}"]
+        faults += ["--inject", f"{i % number if number > 2 else 0}:{FLIP}:{FLIP_FIRST + i}@{position}"]
     return Cell("detection", group, str(number), payload=payload, arguments=arguments, replicas=number,
                 x=milliseconds, faults=len(positions),
                 options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *size.votes()[2:], *extra,
