@@ -60,29 +60,33 @@ static size_t hash_at(size_t at)
 	return value * UINT32_C(2654435761) >> (32 - HASH_BITS);
 }
 
-static size_t match_length(size_t a, size_t b)
+static size_t match_length(const uint8_t *a, const uint8_t *b, size_t limit)
 {
-	size_t length = 0, limit = TEXT - b < MATCH_MAX ? TEXT - b : MATCH_MAX;
+	size_t length = 0;
 
-	while (length < limit && text[a + length] == text[b + length])
+	while (length < limit && a[length] == b[length])
 		length++;
 	return length;
 }
 
+struct match {
+	size_t from, length;
+};
+
 /* The longest of the last few places that begin like this one. */
-static size_t find_match(size_t at, size_t *length)
+static struct match find_match(size_t at)
 {
-	size_t best = 0;
-	uint32_t candidate = newest[hash_at(at)];
+	const size_t left = TEXT - at, limit = left < MATCH_MAX ? left : MATCH_MAX;
+	struct match best = { 0 };
 
-	*length = 0;
-	for (unsigned i = 0; i < TRIES && candidate != NOWHERE; i++, candidate = before[candidate]) {
-		const size_t found = match_length(candidate - 1, at);
+	if (left < MATCH_MIN)
+		return best;
+	for (uint32_t i = 0, candidate = newest[hash_at(at)]; i < TRIES && candidate != NOWHERE; i++) {
+		const size_t length = match_length(text + candidate - 1, text + at, limit);
 
-		if (found > *length) {
-			*length = found;
-			best = candidate - 1;
-		}
+		if (length > best.length)
+			best = (struct match){ .from = candidate - 1, .length = length };
+		candidate = before[candidate];
 	}
 	return best;
 }
@@ -109,10 +113,9 @@ static size_t compress(struct payload *payload)
 
 	memset(newest, 0, sizeof(newest));
 	for (size_t at = 0; at < TEXT;) {
-		size_t length = 0, from = 0;
+		const struct match match = find_match(at);
+		size_t length = match.length;
 
-		if (at + MATCH_MIN <= TEXT)
-			from = find_match(at, &length);
 		if (length < MATCH_MIN) {
 			packed[used++] = 0;
 			packed[used++] = text[at];
@@ -120,7 +123,7 @@ static size_t compress(struct payload *payload)
 		} else {
 			if (length == MATCH_MAX)
 				length--;
-			used = put_reference(used, at - from, length);
+			used = put_reference(used, at - match.from, length);
 		}
 		for (const size_t end = at + length; at < end; at++) {
 			if (at + MATCH_MIN <= TEXT)
