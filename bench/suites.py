@@ -8,7 +8,7 @@ FLIP = "reg:lstar"
 FLIP_FIRST = 20
 # Exits of the payload of that name for each point of its scale, and of any until its work begins.
 EXITS_A_SCALE = 1205
-PRINTED = 73
+PRINTED = 48
 # Pages per second; 25,600 are 100 MiB/s.
 RATES = (0, 1000, 5000, 25600, 100000, 400000)
 # Small programs of the kind that people run (guest-tools/payloads/programs).
@@ -136,7 +136,7 @@ def detection(size):
         for milliseconds in (500,) if size.lab else (50, 250):
             yield detecting(size, number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
                             f"scale={size.scale(milliseconds * count / 3)} step=0",
-                            [PRINTED + i * 5 for i in range((count + 1) // 2)], milliseconds,
+                            [PRINTED + i * 4 for i in range((count + 1) // 2)], milliseconds,
                             ("--max-segment", f"{milliseconds}ms", *preempted))
 
 
