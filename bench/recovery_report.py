@@ -98,7 +98,10 @@ def change_table(found, aims):
             aim, changes = aims.get(summary.name), summary.column(lambda row: row.change_ns)
             good = f"{sum(pause < aim for pause in changes)} of {len(changes)}" if aim else "-"
             body.append([summary.kind.title, *quantiles(changes), milliseconds(aim) if aim else "-", good])
-    return table(["fault", *PART_NAMES, "aim", "within"], body) if body else ""
+    if not body:
+        return ""
+    return ("The pause in which another replica takes over alone: the longest one that overlaps with the time from "
+            "the fault to its detection.\n\n" + table(["fault", *PART_NAMES, "aim", "within"], body))
 
 
 def phase_table(found):
@@ -131,8 +134,7 @@ def markdown(facts, found, aims, gap_ns, strays, picture):
              f"below {milliseconds(gap_ns)} ms. *Undisturbed* is the same in windows as long, at random times in runs "
              f"without faults ({DRAWS} windows): what the host and the lockstep do to a guest anyway.\n",
              pause_table(found, aims),
-             "The pause in which another replica takes over alone: the longest one that overlaps with the time from "
-             "the fault to its detection.\n" if change_table(found, aims) else "", change_table(found, aims),
+             change_table(found, aims),
              "*Detection* is from the fault to its detection, *repair* from there until the replica takes part again; "
              "pages of 4 KiB that were copied.\n", phase_table(found), stray_text(strays)]
     if picture:

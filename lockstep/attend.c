@@ -23,8 +23,8 @@ enum { REST_PARTS = 3, REST_OF = 4 };
 #define JOIN_LOOK_NS (5 * NS_PER_MS)
 /* and can join when no more than these have, or when it has seen that there always will be more. */
 enum { JOIN_PAGES = 2048, JOIN_PASSES = 10 };
-/* It copies so many pages at once, some milliseconds of work, and sleeps for so many times as long. */
-enum { COPY_PAGES = 1024, COPY_PAUSES = 1 };
+/* It copies so many pages at once, some milliseconds of work, before it gives way. */
+enum { COPY_PAGES = 1024 };
 /* Between two signs of life: some milliseconds. */
 enum { PREPARE_PAGES = 4096 };
 
@@ -518,23 +518,32 @@ static result prepare_checkpoint(struct replica *replica)
 	return OK;
 }
 
+/* Sleeps for as long as was computed since `begin`. */
+static void give_way(uint64_t begin)
+{
+	const uint64_t spent = run_meter_cpu() - begin;
+	const struct timespec pause = { .tv_sec = (time_t)(spent / NS_PER_S), .tv_nsec = (long)(spent % NS_PER_S) };
+
+	(void)nanosleep(&pause, NULL);
+}
+
 /* Copies and sleeps in turns where the others have no core to spare: they wait for each other, and the guest for the
- * slowest of them. */
+ * slowest of them. Looking where there is nothing to copy takes next to no time. */
 static uint64_t copy_memory(struct replica *replica, const struct resync_origin *origin)
 {
 	const uint64_t pages = ram_pages(&replica->ram);
-	uint64_t copied = 0;
+	uint64_t begin = run_meter_cpu(), copied = 0;
 
 	for (uint64_t first = 0; first < pages; first += COPY_PAGES) {
 		const uint64_t count = pages - first < COPY_PAGES ? pages - first : COPY_PAGES;
-		const uint64_t begin = run_meter_cpu();
-		struct timespec pause = { 0 };
+		const uint64_t part = resync_copy(replica, origin, first, count);
 
-		copied += resync_copy(replica, origin, first, count);
 		attend_beat(replica);
-		pause.tv_nsec = (long)((run_meter_cpu() - begin) * COPY_PAUSES % NS_PER_S);
-		if (replica->config.crowding > 1)
-			(void)nanosleep(&pause, NULL);
+		copied += part;
+		if (part > 0 && replica->config.crowding > 1) {
+			give_way(begin);
+			begin = run_meter_cpu();
+		}
 	}
 	return copied;
 }

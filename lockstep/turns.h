@@ -53,8 +53,8 @@ struct supervisor;
  * exit. To be called before a verdict is told. */
 void turns_tell(struct supervisor *supervisor);
 
-/* Moves replicas (sched_setaffinity(2)), and tells, likewise. To be called behind the
- * votes, whenever a replica rang. */
+/* Moves replicas (sched_setaffinity(2)), and tells, likewise. To be called behind the votes, whenever a replica
+ * rang. */
 void turns_take(struct supervisor *supervisor);
 
 /* For how long to wait for events, in ms, before turns_free is called; -1: for ever. */
