@@ -130,10 +130,11 @@ static struct vote_record *slot_of(struct ballot_box *box, uint64_t number)
 /* The record stands where the supervisor looks for it before its number does. */
 static void publish(struct ballot_box *box, struct vote_record *record)
 {
+	record->cast_host_ns = clock_monotonic_ns();
 	record->crc = vote_record_crc(record);
 	box->area->control->statistics.pages_hashed = box->pages.hashed;
 	box->votes = record->number + 1;
-	box->cast_ns[record->number % CONTROL_VOTE_SLOTS] = clock_monotonic_ns() - box->waited_ns;
+	box->cast_ns[record->number % CONTROL_VOTE_SLOTS] = record->cast_host_ns - box->waited_ns;
 	atomic_store_explicit(&box->area->control->votes, box->votes, memory_order_release);
 }
 

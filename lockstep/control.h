@@ -100,6 +100,7 @@ struct vote_record {
 	uint64_t changes_begin; /* page hash changes of this vote: offsets into the ring of changes, in entries */
 	uint64_t changes_end;
 	uint64_t output_host_ns; /* host time at which the oldest output of this vote was made, 0: none */
+	uint64_t cast_host_ns;   /* and at which it was cast */
 	uint64_t tape_at;  /* offset into the leader's tape just behind what led here */
 	uint32_t epoch;    /* of that leader: see struct leadership */
 	uint32_t core;     /* of the host, that the replica ran on last */

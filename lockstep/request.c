@@ -64,7 +64,7 @@ void request_count(struct supervisor *supervisor)
 
 	tally->positions = supervisor->agreed_position;
 	tally->console_bytes = supervisor->commit.console_bytes;
-	tally->latency = &supervisor->commit.latency;
+	tally->commit_latency = &supervisor->commit.latency;
 	json_decref(tally->devices);
 	tally->devices = backends_statistics(supervisor->backends);
 }

@@ -247,7 +247,8 @@ json_t *tally_json(const struct tally *tally, const struct member *members, unsi
 	put(time, "wait_ns", wait_ns);
 	(void)json_object_set_new(object, "time", time);
 	(void)json_object_set_new(object, "supervisor", duties_json(&tally->time));
-	(void)json_object_set_new(object, "commit_latency", latency_json(tally->latency));
+	(void)json_object_set_new(object, "commit_latency", latency_json(tally->commit_latency));
+	(void)json_object_set_new(object, "vote_latency", latency_json(&tally->vote_latency));
 	put(check, "pages", tally->ram_pages);
 	put(check, "differing", tally->ram_differing);
 	(void)json_object_set_new(object, "ram_check", check);

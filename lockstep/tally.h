@@ -16,6 +16,7 @@
 struct tally {
 	uint64_t votes[VOTE_NO_MAJORITY + 1]; /* by enum vote_kind */
 	uint64_t by_cause[VOTE_CAUSES];
+	struct histogram vote_latency; /* ns from the first ballot of a vote to its verdict */
 	uint64_t releases;      /* points at which output left, where there was nothing to compare with */
 	uint64_t unconfirmed;   /* votes of one replica whose peers were lost */
 	uint64_t repairs;       /* replicas that took over a majority's state */
@@ -30,7 +31,7 @@ struct tally {
 	uint64_t console_bytes;
 	uint64_t ram_pages;     /* compared at the end */
 	uint64_t ram_differing;
-	const struct histogram *latency;
+	const struct histogram *commit_latency;
 	const char *end;        /* how the machine ended */
 	json_t *differences;    /* array */
 	json_t *devices;        /* array: what each did, or NULL */

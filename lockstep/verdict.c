@@ -312,6 +312,18 @@ static void book_cause(struct supervisor *supervisor, uint32_t set)
 	}
 }
 
+/* How long the vote took, from when the first of them cast it. What a replica says of the time is no more than that. */
+static void book_latency(struct supervisor *supervisor, uint32_t set)
+{
+	const uint64_t now = clock_monotonic_ns();
+	uint64_t first = now;
+
+	for (unsigned i = 0; i < supervisor->replicas; i++)
+		if ((set >> i & 1) && !supervisor->members[i].dissents && supervisor->records[i].cast_host_ns < first)
+			first = supervisor->records[i].cast_host_ns;
+	histogram_add(&supervisor->tally.vote_latency, now - first);
+}
+
 static result judge_vote(struct supervisor *supervisor)
 {
 	struct vote_ballot ballots[VOTE_REPLICAS_MAX] = { 0 };
@@ -331,6 +343,7 @@ static result judge_vote(struct supervisor *supervisor)
 	verdict = vote_decide(ballots, voters);
 	supervisor->tally.votes[verdict.kind]++;
 	book_cause(supervisor, verdict.majority ? verdict.majority : voters);
+	book_latency(supervisor, verdict.majority ? verdict.majority : voters);
 	switch (verdict.kind) {
 	case VOTE_UNANIMOUS:
 		if (verdict.majority & (verdict.majority - 1))

@@ -18,7 +18,8 @@ static const struct field fields[] = {
 	FIELD(guest_ns),      FIELD(output_end),    FIELD(console_taken),  FIELD(buttons_taken),
 	FIELD(inbox_taken),   FIELD(halted),        FIELD(resets_taken),   FIELD(boots),
 	FIELD(ballot),        FIELD(cpu),           FIELD(devices_size),   FIELD(devices),       FIELD(changes_begin),
-	FIELD(changes_end),   FIELD(output_host_ns), FIELD(tape_at),       FIELD(epoch),         FIELD(core),
+	FIELD(changes_end),   FIELD(output_host_ns), FIELD(cast_host_ns),  FIELD(tape_at),       FIELD(epoch),
+	FIELD(core),
 };
 
 /* Of cpu and devices, which are large, a byte in every so many. */

@@ -152,6 +152,7 @@ static void write_record(struct supervised *supervised, unsigned index, uint64_t
 	record->position = checked_word_load(&control->reached, 0);
 	record->cause = VOTE_CAUSE_INTERVAL;
 	record->core = 3;
+	record->cast_host_ns = supervised->cast_ns[index];
 	memset(record->ballot.digests, (int)kind + 1, sizeof(record->ballot.digests));
 	record->ballot.digests[VOTE_OUTPUT] =
 		digest_of(&supervised->supervisor->digests, DIGEST_OUTPUT, number, "", 0);

@@ -14,6 +14,7 @@ struct supervised {
 	struct machine_options options;
 	struct supervisor *supervisor;
 	struct area own[VOTE_REPLICAS_MAX]; /* as their owners see them */
+	uint64_t cast_ns[VOTE_REPLICAS_MAX]; /* host time that their ballots give */
 };
 
 /* What main() of such a test calls first: a process that the supervisor starts anew is the test's own program, and

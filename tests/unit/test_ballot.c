@@ -502,6 +502,7 @@ START_TEST(taken_over)
 	ck_assert_uint_eq(replica->record.position, replicas[0].record.position);
 	ck_assert_uint_eq(replica->record.output_end, replicas[0].record.output_end);
 	ck_assert_uint_eq(replica->record.output_host_ns, 0);
+	ck_assert_uint_gt(replica->record.cast_host_ns, replicas[0].record.cast_host_ns);
 	ck_assert_uint_eq(replica->record.changes_begin, replica->record.changes_end);
 	/* Both go on the same way. */
 	outbox_restart(&replica->outbox, replica->record.output_end);

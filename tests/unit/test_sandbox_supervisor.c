@@ -43,7 +43,7 @@ static void work(void)
 	lose(2);
 	supervised_agree(&supervised, 200);
 	supervisor->tally.end = "stopped";
-	supervisor->tally.latency = &supervisor->commit.latency;
+	supervisor->tally.commit_latency = &supervisor->commit.latency;
 	supervisor->tally.devices = backends_statistics(supervisor->backends);
 	must_succeed(tally_write(&supervisor->tally, supervisor->members, 3, supervisor->leader, statistics));
 	ending_report(supervisor, &failure);
