@@ -17,11 +17,13 @@ result ballot_box_create(struct ballot_box *box, struct area *area, struct machi
 		.outbox = outbox,
 		.compared = compared,
 		.dirty = calloc(words, sizeof(uint64_t)),
+		.watch = calloc(words, sizeof(uint64_t)),
 		.scrub = calloc(words, sizeof(uint64_t)),
 		.fresh = calloc(words, sizeof(uint64_t)),
 	};
-	if (!box->dirty || !box->scrub || !box->fresh)
+	if (!box->dirty || !box->watch || !box->scrub || !box->fresh)
 		return fail(STATUS_FAILED, "no memory for a map of dirty pages");
+	TRY(hotpages_create(&box->hot, ram_pages(machine->ram)));
 	TRY(digest_create(&box->digests, key));
 	pagehash_init(&box->pages, &box->digests, machine->ram, area->page_hashes);
 	return OK;
@@ -30,10 +32,12 @@ result ballot_box_create(struct ballot_box *box, struct area *area, struct machi
 void ballot_box_destroy(struct ballot_box *box)
 {
 	digest_destroy(&box->digests);
+	hotpages_destroy(&box->hot);
 	free(box->dirty);
+	free(box->watch);
 	free(box->scrub);
 	free(box->fresh);
-	box->dirty = box->scrub = box->fresh = NULL;
+	box->dirty = box->watch = box->scrub = box->fresh = NULL;
 }
 
 void ballot_box_log_exit(struct ballot_box *box)
@@ -68,6 +72,7 @@ static void book_change(void *context, const struct pagehash_change *change)
 {
 	struct ballot_box *box = context;
 
+	hotpages_note(&box->hot, change->page);
 	box->area->changes[box->changes++ % box->area->changes_size] = *change;
 }
 
@@ -106,6 +111,8 @@ static result hash_written(struct ballot_box *box, pagehash_changed *changed)
 
 	(void)stopwatch_enter(time, STAGE_DIRTY_LOG);
 	TRY(machine_collect_dirty(box->machine, box->dirty));
+	hotpages_choose(&box->hot, box->dirty, box->watch);
+	TRY(machine_watch_pages(box->machine, box->watch));
 	add_scrub(box);
 	(void)stopwatch_enter(time, STAGE_HASH);
 	pagehash_update(&box->pages, box->dirty, changed, box);

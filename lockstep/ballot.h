@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "lockstep/control.h"
 #include "lockstep/digest.h"
+#include "lockstep/hotpages.h"
 #include "lockstep/outbox.h"
 #include "lockstep/pagehash.h"
 #include "vmm/machine.h"
@@ -21,6 +22,8 @@ struct ballot_box {
 	struct digest_context digests;
 	struct pagehash pages;
 	uint64_t *dirty;         /* bitmap of pages that are to be hashed */
+	uint64_t *watch;         /* bitmap of those of them whose next write is to be noticed */
+	struct hotpages hot;
 	uint64_t *scrub;         /* likewise, though nobody is known to have written them */
 	uint64_t *fresh;         /* bitmap of pages that were written and hashed since the scrub last came by */
 	uint64_t changes;        /* page hash changes so far */

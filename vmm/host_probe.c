@@ -39,7 +39,7 @@ static const struct {
 	{ HOST_CAP_READONLY_MEM, 1, HOST_NEED_NOBODY, "KVM_CAP_READONLY_MEM", "nothing yet: read-only firmware memory",
 	  "nothing to do" },
 	{ HOST_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1, HOST_NEED_NOBODY, "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2",
-	  "nothing yet: cheaper votes over large RAM", "nothing to do" },
+	  "cheaper votes where pages are written again and again", "nothing to do" },
 	{ HOST_CAP_DIRTY_LOG_RING, 1, HOST_NEED_NOBODY, "KVM_CAP_DIRTY_LOG_RING",
 	  "nothing yet: cheaper votes over large RAM", "nothing to do" },
 };

@@ -68,6 +68,11 @@ static result kvm_vm_open(struct kvm_vm *vm)
 		.cap = KVM_CAP_X86_USER_SPACE_MSR,
 		.args = { KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL },
 	};
+	/* Pages are write-protected when we say so, not when the log is read (7.17); older KVMs cannot. */
+	struct kvm_enable_cap manual_protect = {
+		.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		.args = { KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE },
+	};
 
 	TRY(kvm_open(&vm->kvm_fd));
 	TRY(kvm_check(vm));
@@ -84,6 +89,7 @@ static result kvm_vm_open(struct kvm_vm *vm)
 	if (ioctl(vm->vm_fd, KVM_ENABLE_CAP, &user_msr) < 0)
 		return fail_errno(STATUS_HOST, errno, "KVM cannot hand MSR accesses to user space");
 	vm->can_leave_nested = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NESTED_STATE) > 0;
+	vm->watches_pages = ioctl(vm->vm_fd, KVM_ENABLE_CAP, &manual_protect) == 0;
 	return OK;
 }
 
@@ -207,6 +213,44 @@ result kvm_vm_collect_dirty(struct kvm_vm *vm, const struct ram *ram, uint64_t *
 	TRY(kvm_vm_slot_dirty(vm, SLOT_LOW, 0, low_pages, bitmap));
 	if (high_pages > 0)
 		TRY(kvm_vm_slot_dirty(vm, SLOT_HIGH, low_pages, high_pages, bitmap));
+	return OK;
+}
+
+static result watch_slot(struct kvm_vm *vm, enum kvm_slot slot, uint64_t first_page, uint64_t pages,
+			 const uint64_t *bitmap)
+{
+	const uint64_t *log = bitmap + first_page / 64;
+	size_t begin = 0, end = (size_t)((pages + 63) / 64);
+
+	while (begin < end && log[begin] == 0)
+		begin++;
+	while (end > begin && log[end - 1] == 0)
+		end--;
+	if (begin == end)
+		return OK;
+	/* A multiple of 64 pages, or up to the slot's end (4.117). */
+	struct kvm_clear_dirty_log request = {
+		.slot = slot,
+		.num_pages = (uint32_t)((end * 64 < pages ? end * 64 : pages) - begin * 64),
+		.first_page = begin * 64,
+		.dirty_bitmap = (void *)(uintptr_t)&log[begin],
+	};
+
+	if (ioctl(vm->vm_fd, KVM_CLEAR_DIRTY_LOG, &request) < 0)
+		return fail_errno(STATUS_FAILED, errno, "KVM does not watch guest memory for writes");
+	return OK;
+}
+
+result kvm_vm_watch_pages(struct kvm_vm *vm, const struct ram *ram, const uint64_t *bitmap)
+{
+	uint64_t low_pages = ram_low_size(ram) / RAM_PAGE_SIZE;
+	uint64_t high_pages = ram_high_size(ram) / RAM_PAGE_SIZE;
+
+	if (!vm->watches_pages)
+		return OK;
+	TRY(watch_slot(vm, SLOT_LOW, 0, low_pages, bitmap));
+	if (high_pages > 0)
+		TRY(watch_slot(vm, SLOT_HIGH, low_pages, high_pages, bitmap));
 	return OK;
 }
 

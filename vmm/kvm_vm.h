@@ -18,6 +18,7 @@ struct kvm_vm {
 	int vm_fd;
 	size_t run_size; /* bytes of the vCPU's shared page (KVM_GET_VCPU_MMAP_SIZE) */
 	bool can_leave_nested; /* KVM_CAP_NESTED_STATE */
+	bool watches_pages;    /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
 };
 
 /* Opens /dev/kvm and makes a VM without in-kernel interrupt chips.
@@ -43,8 +44,13 @@ must_check result kvm_vm_remap_ram(struct kvm_vm *vm, const struct ram *ram);
 /* Maps `size` bytes at `memory` as slot 2 at `address`, without dirty logging. */
 must_check result kvm_vm_map_private(struct kvm_vm *vm, uint64_t address, void *memory, uint64_t size);
 
-/* Adds the pages that the guest wrote since the last call to `bitmap` (one bit a page number). */
+/* Adds the pages that the guest may have written since the last call to `bitmap` (one bit a page number): those whose
+ * writes are watched for and that it wrote, and those whose writes are not. */
 must_check result kvm_vm_collect_dirty(struct kvm_vm *vm, const struct ram *ram, uint64_t *bitmap);
+
+/* Watches for writes to the pages in `bitmap` from now on. Each page that the guest wrote is to be passed here before
+ * it is not collected again (4.117 KVM_CLEAR_DIRTY_LOG); where KVM cannot leave that to us, it is watched anyway. */
+must_check result kvm_vm_watch_pages(struct kvm_vm *vm, const struct ram *ram, const uint64_t *bitmap);
 
 /* Sends every MSR access but those to `passed` (MSR numbers) to user space (4.97 KVM_X86_SET_MSR_FILTER). */
 must_check result kvm_vm_filter_msrs(struct kvm_vm *vm, const uint32_t *passed, size_t count);

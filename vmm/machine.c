@@ -528,3 +528,8 @@ result machine_collect_dirty(struct machine *machine, uint64_t *bitmap)
 	ram_collect_dirty(machine->ram, bitmap);
 	return OK;
 }
+
+result machine_watch_pages(struct machine *machine, const uint64_t *bitmap)
+{
+	return kvm_vm_watch_pages(&machine->vm, machine->ram, bitmap);
+}

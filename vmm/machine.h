@@ -99,7 +99,11 @@ void machine_place(struct machine *machine, uint64_t position);
 /* Makes KVM forget what it knows of guest memory that was replaced behind its back: page tables that it shadows. */
 must_check result machine_forget_memory(struct machine *machine);
 
-/* Adds the pages written since the last call, by the guest or by user space, to `bitmap`. */
+/* Adds the pages that were written since the last call, by the guest or by user space, to `bitmap`, and those that the
+ * guest may have written unseen: all that it wrote once, until they are watched. */
 must_check result machine_collect_dirty(struct machine *machine, uint64_t *bitmap);
+
+/* Watches for writes of the guest to the pages in `bitmap` from now on. */
+must_check result machine_watch_pages(struct machine *machine, const uint64_t *bitmap);
 
 #endif

@@ -99,19 +99,25 @@ void guest_machine_settle(struct guest_machine *guest)
 	}
 }
 
+void guest_machine_collect_dirty(struct guest_machine *guest, uint64_t bitmap[GUEST_MACHINE_BITMAP])
+{
+	memset(bitmap, 0, GUEST_MACHINE_BITMAP * sizeof(*bitmap));
+	must_succeed(machine_collect_dirty(&guest->machine, bitmap));
+	must_succeed(machine_watch_pages(&guest->machine, bitmap));
+}
+
 unsigned guest_machine_dirty_tables(void)
 {
 	const uint64_t first = BOOT_PAGE_TABLES / RAM_PAGE_SIZE;
-	uint64_t dirty[GUEST_MACHINE_MEMORY / RAM_PAGE_SIZE / 64] = { 0 };
+	uint64_t dirty[GUEST_MACHINE_BITMAP];
 	struct guest_machine guest;
 	unsigned tables = 0;
 
 	guest_machine_make(&guest, walker_begin, walker_end);
 	(void)guest_machine_step(&guest);
-	must_succeed(machine_collect_dirty(&guest.machine, dirty));
+	guest_machine_collect_dirty(&guest, dirty);
 	(void)guest_machine_step(&guest);
-	memset(dirty, 0, sizeof(dirty));
-	must_succeed(machine_collect_dirty(&guest.machine, dirty));
+	guest_machine_collect_dirty(&guest, dirty);
 	guest_machine_destroy(&guest);
 	for (uint64_t page = 0; page < 64 * ARRAY_SIZE(dirty); page++) {
 		if (!(dirty[page / 64] >> page % 64 & 1))

@@ -50,6 +50,11 @@ bool guest_machine_available(const char *what);
  * walks its tables as if it wrote to them (AMD64 APM vol. 2, 15.25), so those of the address at hand do. */
 unsigned guest_machine_dirty_tables(void);
 
+enum { GUEST_MACHINE_BITMAP = GUEST_MACHINE_MEMORY / RAM_PAGE_SIZE / 64 };
+
+/* Gives the pages that were written since the last call, and watches all of them. */
+void guest_machine_collect_dirty(struct guest_machine *guest, uint64_t bitmap[GUEST_MACHINE_BITMAP]);
+
 void guest_machine_make(struct guest_machine *guest, const uint8_t *code, const uint8_t *code_end);
 
 /* Likewise behind the trap shim, in ring 3 or in ring 0: needs nested SVM. */

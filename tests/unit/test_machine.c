@@ -312,24 +312,22 @@ static bool is_dirty(const uint64_t *bitmap, uint64_t page)
 
 START_TEST(dirty_pages)
 {
-	uint64_t bitmap[GUEST_MACHINE_MEMORY / RAM_PAGE_SIZE / 64] = { 0 };
+	uint64_t bitmap[GUEST_MACHINE_BITMAP];
 	const uint64_t none[ARRAY_SIZE(bitmap)] = { 0 };
 
 	start_tour();
-	must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+	guest_machine_collect_dirty(&guest, bitmap);
 	ck_assert(is_dirty(bitmap, 0x200)); /* loaded from user space */
 	ck_assert(!is_dirty(bitmap, 0x400));
 	while (guest.machine.exit.record.address != 0x40)
 		(void)guest_machine_step(&guest);
-	memset(bitmap, 0, sizeof(bitmap));
-	must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+	guest_machine_collect_dirty(&guest, bitmap);
 	ck_assert(is_dirty(bitmap, 0x300)); /* by INSB */
 	ck_assert(is_dirty(bitmap, 0x301));
 	ck_assert(!is_dirty(bitmap, 0x400));
 	(void)guest_machine_step(&guest);
 	must_succeed(ram_write(&guest.ram, 0x700000, "x", 1));
-	memset(bitmap, 0, sizeof(bitmap));
-	must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+	guest_machine_collect_dirty(&guest, bitmap);
 	ck_assert(is_dirty(bitmap, 0x400));
 	ck_assert(is_dirty(bitmap, 0x500 + 60));
 	ck_assert(is_dirty(bitmap, 0x600));
@@ -339,8 +337,7 @@ START_TEST(dirty_pages)
 	for (uint64_t page = 0; page < 64 * ARRAY_SIZE(bitmap); page++)
 		pages += is_dirty(bitmap, page);
 	ck_assert_uint_eq(pages, 4 + guest_machine_dirty_tables());
-	memset(bitmap, 0, sizeof(bitmap));
-	must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+	guest_machine_collect_dirty(&guest, bitmap);
 	ck_assert_mem_eq(bitmap, none, sizeof(none));
 }
 END_TEST

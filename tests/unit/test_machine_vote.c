@@ -278,19 +278,17 @@ static bool is_dirty(const uint64_t *bitmap, uint64_t page)
 /* What was written before is forgotten, what is written afterwards is not missed. */
 START_TEST(dirty_log_begins_anew)
 {
-	uint64_t bitmap[GUEST_MACHINE_MEMORY / RAM_PAGE_SIZE / 64] = { 0 };
+	uint64_t bitmap[GUEST_MACHINE_BITMAP];
 
 	guest_machine_make(&guest, writer_begin, writer_end);
-	must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+	guest_machine_collect_dirty(&guest, bitmap);
 	(void)guest_machine_step(&guest);
 	must_succeed(machine_forget_memory(&guest.machine));
-	memset(bitmap, 0, sizeof(bitmap));
-	must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+	guest_machine_collect_dirty(&guest, bitmap);
 	ck_assert(!is_dirty(bitmap, 0x400));
 	for (unsigned round = 0; round < 3; round++) {
 		(void)guest_machine_step(&guest);
-		memset(bitmap, 0, sizeof(bitmap));
-		must_succeed(machine_collect_dirty(&guest.machine, bitmap));
+		guest_machine_collect_dirty(&guest, bitmap);
 		ck_assert(is_dirty(bitmap, 0x400));
 		must_succeed(machine_forget_memory(&guest.machine));
 	}

@@ -543,25 +543,6 @@ START_TEST(nobody_has_a_majority)
 }
 END_TEST
 
-/* A vote's time begins with its first ballot. A minority's clock does not count, and nobody's that goes ahead. */
-START_TEST(vote_time)
-{
-	const uint64_t now = clock_monotonic_ns();
-
-	supervised.cast_ns[0] = now - 3 * NS_PER_S;
-	supervised.cast_ns[1] = _i ? now - 9 * NS_PER_S : now + NS_PER_S;
-	supervised.cast_ns[2] = now - 5 * NS_PER_S;
-	for (unsigned i = 0; i < 3; i++) {
-		supervised_stand(&supervised, i, 100, 0);
-		supervised_vote(&supervised, i, i == 1 && _i);
-	}
-	must_succeed(verdict_judge(supervisor));
-	ck_assert_uint_eq(supervisor->tally.vote_latency.count, 1);
-	ck_assert_uint_ge(supervisor->tally.vote_latency.max, 5 * NS_PER_S);
-	ck_assert_uint_lt(supervisor->tally.vote_latency.max, 9 * NS_PER_S);
-}
-END_TEST
-
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("repair");
@@ -590,7 +571,6 @@ int main(int argc, char **argv)
 	tcase_add_test(three, leader_outvoted);
 	tcase_add_test(three, donor_lost);
 	tcase_add_test(three, nobody_has_a_majority);
-	tcase_add_loop_test(three, vote_time, 0, 2);
 	suite_add_tcase(suite, three);
 	tcase_add_checked_fixture(five, setup_five, teardown);
 	tcase_add_loop_test(five, misled_of_five, 0, 2);

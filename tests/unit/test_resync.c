@@ -282,7 +282,7 @@ static void its_page_tables_are_wrong(void)
 static void its_table_is_wrong(void)
 {
 	patient->own.page_hashes[DATA].bytes[3] ^= 1;
-	patient->own.page_hashes[0x400].bytes[0] ^= 1;
+	patient->own.page_hashes[DATA + 1].bytes[0] ^= 1;
 	patient->box.pages.sum++;
 }
 
