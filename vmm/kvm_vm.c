@@ -217,9 +217,9 @@ result kvm_vm_collect_dirty(struct kvm_vm *vm, const struct ram *ram, uint64_t *
 }
 
 static result watch_slot(struct kvm_vm *vm, enum kvm_slot slot, uint64_t first_page, uint64_t pages,
-			 const uint64_t *bitmap)
+			 uint64_t *bitmap)
 {
-	const uint64_t *log = bitmap + first_page / 64;
+	uint64_t *log = bitmap + first_page / 64;
 	size_t begin = 0, end = (size_t)((pages + 63) / 64);
 
 	while (begin < end && log[begin] == 0)
@@ -233,7 +233,7 @@ static result watch_slot(struct kvm_vm *vm, enum kvm_slot slot, uint64_t first_p
 		.slot = slot,
 		.num_pages = (uint32_t)((end * 64 < pages ? end * 64 : pages) - begin * 64),
 		.first_page = begin * 64,
-		.dirty_bitmap = (void *)(uintptr_t)&log[begin],
+		.dirty_bitmap = &log[begin],
 	};
 
 	if (ioctl(vm->vm_fd, KVM_CLEAR_DIRTY_LOG, &request) < 0)
@@ -241,7 +241,7 @@ static result watch_slot(struct kvm_vm *vm, enum kvm_slot slot, uint64_t first_p
 	return OK;
 }
 
-result kvm_vm_watch_pages(struct kvm_vm *vm, const struct ram *ram, const uint64_t *bitmap)
+result kvm_vm_watch_pages(struct kvm_vm *vm, const struct ram *ram, uint64_t *bitmap)
 {
 	uint64_t low_pages = ram_low_size(ram) / RAM_PAGE_SIZE;
 	uint64_t high_pages = ram_high_size(ram) / RAM_PAGE_SIZE;

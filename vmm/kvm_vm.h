@@ -50,7 +50,7 @@ must_check result kvm_vm_collect_dirty(struct kvm_vm *vm, const struct ram *ram,
 
 /* Watches for writes to the pages in `bitmap` from now on. Each page that the guest wrote is to be passed here before
  * it is not collected again (4.117 KVM_CLEAR_DIRTY_LOG); where KVM cannot leave that to us, it is watched anyway. */
-must_check result kvm_vm_watch_pages(struct kvm_vm *vm, const struct ram *ram, const uint64_t *bitmap);
+must_check result kvm_vm_watch_pages(struct kvm_vm *vm, const struct ram *ram, uint64_t *bitmap);
 
 /* Sends every MSR access but those to `passed` (MSR numbers) to user space (4.97 KVM_X86_SET_MSR_FILTER). */
 must_check result kvm_vm_filter_msrs(struct kvm_vm *vm, const uint32_t *passed, size_t count);

@@ -529,7 +529,7 @@ result machine_collect_dirty(struct machine *machine, uint64_t *bitmap)
 	return OK;
 }
 
-result machine_watch_pages(struct machine *machine, const uint64_t *bitmap)
+result machine_watch_pages(struct machine *machine, uint64_t *bitmap)
 {
 	return kvm_vm_watch_pages(&machine->vm, machine->ram, bitmap);
 }

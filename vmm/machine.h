@@ -104,6 +104,6 @@ must_check result machine_forget_memory(struct machine *machine);
 must_check result machine_collect_dirty(struct machine *machine, uint64_t *bitmap);
 
 /* Watches for writes of the guest to the pages in `bitmap` from now on. */
-must_check result machine_watch_pages(struct machine *machine, const uint64_t *bitmap);
+must_check result machine_watch_pages(struct machine *machine, uint64_t *bitmap);
 
 #endif
