@@ -35,6 +35,7 @@ class Cell:
     x: float = 0.0       # where it stands in a plot
     base: bool = False   # others of the group are compared with it
     faults: int = 0      # how many are injected
+    known_by: str = ""   # when they are known at the latest: a vote after `x` ms, or `x` ms themselves ("segment")
 
     def prints_alike(self):
         """Whether all runs of the group print the same: a Linux guest's lines have times in them."""
@@ -131,22 +132,22 @@ def detection(size):
             apart = 4000 if size.lab else 120 * milliseconds
             yield detecting(size, number, f"exits all the time, a vote each {milliseconds} ms", "exits",
                             f"scale={(count + 1) * apart // EXITS_A_SCALE + 2}",
-                            [i * apart for i in range(1, count + 1)], milliseconds)
+                            [i * apart for i in range(1, count + 1)], milliseconds, "vote")
         # What it prints at first are exits; then each stop for a vote is a position. A leader is some votes ahead.
         for milliseconds in (500,) if size.lab else (50, 250):
             yield detecting(size, number, f"never exits, `--max-segment {milliseconds}ms`", "compute",
                             f"scale={size.scale(milliseconds * count / 3)} step=0",
-                            [PRINTED + i * 4 for i in range((count + 1) // 2)], milliseconds,
+                            [PRINTED + i * 4 for i in range((count + 1) // 2)], milliseconds, "segment",
                             ("--max-segment", f"{milliseconds}ms", *preempted))
 
 
-def detecting(size, number, group, payload, arguments, positions, milliseconds, extra=()):
+def detecting(size, number, group, payload, arguments, positions, milliseconds, known_by, extra=()):
     faults = []
     for i, position in enumerate(positions, 1):
         # Of two, the leader is taken to be the wrong one. If all faults are in one, those found in it are its own.
         faults += ["--inject", f"{i % number if number > 2 else 0}:{FLIP}:{FLIP_FIRST + i}@{position}"]
     return Cell("detection", group, str(number), payload=payload, arguments=arguments, replicas=number,
-                x=milliseconds, faults=len(positions),
+                x=milliseconds, faults=len(positions), known_by=known_by,
                 options=("--vote-interval", f"{milliseconds}ms", "--core-faults", "0", *size.votes()[2:], *extra,
                          *faults))
 

@@ -108,6 +108,7 @@ def cells():
         hit = {word[0] for word in cell.options if "@" in word}
         must("faults hit all of three replicas", hit == set("012" if cell.replicas > 2 else "0"))
         must("as many as it says", sum("@" in word for word in cell.options) == cell.faults > 0)
+        must("what is promised", cell.known_by == ("segment" if "--max-segment" in cell.options else "vote"))
     must("guests that never exit", any("--max-segment" in cell.options for cell in found))
     silent = [cell for cell in suites.detection(suites.Size(100, True, lab=True)) if "--max-segment" in cell.options]
     must("in the lab they are preempted only if told", silent and all("--preempt-grace" in c.options for c in silent))
@@ -120,13 +121,21 @@ def report():
         {"suite": "exits", "group": "g", "variant": "3", "base": False, "replicas": 3, "machines": 1, "x": 0,
          "rows": [{"wall": 9.0, "cpu": 3, "others": 0, "stats": None}] * 3}]}
     fault = {"kind": "outvoted", "injected_ns": 10 ** 6, "detected_ns": 4 * 10 ** 6}
-    searched = [{"suite": "detection", "group": "g", "variant": "3", "faults": 3, "x": 10, "rows": [
-        {"stats": {"faults": faults}} for faults in ([fault, {"kind": "outvoted", "detected_ns": 5}], [])]}]
+    late = fault | {"detected_ns": 14 * 10 ** 6}
+    votes = {"histogram": [{"le_ns": 2 * 10 ** 6, "count": 49}, {"le_ns": 10 ** 6, "count": 50}]}
+    rare = {"histogram": [{"le_ns": 9 * 10 ** 6, "count": 1}]}
+    searched = [{"suite": "detection", "group": "g", "variant": "3", "faults": 3, "x": 10, "known_by": "vote", "rows": [
+        {"stats": {"faults": faults, "vote_latency": times}} for faults, times in
+        (([fault, late, {"kind": "outvoted", "detected_ns": 5}], votes), ([], rare))]}]
     table = "\n".join(run_report.detection({"lab": False}, searched))
-    must(f"faults that nobody found are told: {table}", "| g | 3 | 6 | 2 | 1 | 3.00 | 3.00 | 3.00 |" in table)
+    must(f"faults that nobody found, or late, are told: {table}",
+         "| g | 3 | 6 | 3 | 2 | 8.00 | 13.00 | 13.00 | 2.00 | 12.00 | 1 of 2 |" in table)
+    searched[0] |= {"known_by": "segment", "x": 13}
+    table = "\n".join(run_report.detection({"lab": False}, searched))
+    must(f"without votes' time: {table}", "| 2.00 | 13.00 | 2 of 2 |" in table)
     searched[0]["rows"] = searched[0]["rows"][1:]
     table = "\n".join(run_report.detection({"lab": False}, searched))
-    must(f"likewise where there are no others: {table}", "| g | 3 | 3 | 0 | 0 | - | - | - |" in table)
+    must(f"likewise where there are no others: {table}", "| g | 3 | 3 | 0 | 0 | - | - | - | - | - | - |" in table)
     lines = "\n".join(run_report.compared(data, data["cells"]))
     must(f"the lab's ratio is over N times that of one: {lines}", "| g | 3 | 1.500 (1.500 to 1.500) |" in lines)
     must("the lab shows no seconds", "wall, s" not in lines and "9.0" not in lines)
