@@ -25,7 +25,7 @@ struct machine_options {
 	uint32_t time_dilation;   /* host time for each unit of guest time, from 1; lockstep/guest_time.h */
 	uint64_t preempt_grace;   /* ns without an exit before the guest may be preempted; 0: it is not */
 	bool preempt_unasked;     /* nobody asked for it: it is left out where it is dear */
-	uint64_t segment_max;     /* ns after which a vote preempts code that does not exit */
+	uint64_t segment_max;     /* ns within which a fault is to be known in code that does not exit */
 	unsigned preempt_budget;  /* for preemptions, in thousandths of the time */
 	bool strict;              /* a rendezvous at every exit */
 	uint64_t watchdog;        /* ns without a sign of life after which a replica is taken for hung */

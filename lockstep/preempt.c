@@ -26,7 +26,7 @@
  * that runs on, and by one that waits. */
 #define BUDGET_LOOK_NS (10 * NS_PER_MS)
 #define WAIT_LOOK_NS (500 * NS_PER_US)
-/* After the first alarm in a segment the next one comes no later. */
+/* After the first alarm in a segment the next one comes no later if something waits. */
 #define BEGIN_NS NS_PER_MS
 /* A way that is shorter can be paid for. */
 #define WAIT_WAY_NS (10 * NS_PER_MS)
@@ -551,19 +551,20 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	struct preempt *preempt = &replica->preempt;
 	uint64_t now = clock_monotonic_ns(), next, waits;
 	enum source_need need;
-	bool too_far, takes = true;
+	bool begins, too_far, takes = true;
 
 	*ended = false;
 	if (!preempt->works || alarm_pending(&preempt->alarm, now))
 		return OK;
 	TRY(look_for_programs(replica));
-	if (begins_to_measure(replica, now)) {
+	begins = begins_to_measure(replica, now);
+	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
+				 now, &next);
+	if (begins && need != SOURCE_NEEDS_NOTHING) {
 		next = replica->config.preempt_grace < BEGIN_NS ? replica->config.preempt_grace : BEGIN_NS;
 		preempt_go_until(preempt, now + next);
 		return OK;
 	}
-	need = source_live_needs(&replica->sources.live, view, preempt->segment_begin, replica->config.segment_max,
-				 now, &next);
 	if (need != SOURCE_NEEDS_NOTHING)
 		TRY(machine_stop_takes_interrupts(&replica->machine, &takes));
 	if (need != SOURCE_NEEDS_NOTHING && !preempt->programs && (!spin_seen(&preempt->spin) || !takes)) {

@@ -59,15 +59,17 @@ static void add_candidate(struct scout *scout, const struct breakpoint *place)
 		};
 }
 
-/* To the first place behind `*linear` and before any branch at which all flags are known: see scout_wherever. */
+/* To the first place behind `*linear` at which all flags are known (see scout_wherever), past calls and jumps that lead
+ * to one place only, and before any other branch. */
 static bool find_flags(const struct ram *ram, const struct cpu_state *state, uint64_t *linear)
 {
 	struct instruction instruction;
 
 	for (unsigned i = 0; i < SETTLE_INSTRUCTIONS; i++) {
-		if (!instruction_decode(ram, state, *linear, &instruction) || instruction.transfers)
+		if (!instruction_decode(ram, state, *linear, &instruction) ||
+		    (instruction.transfers && !instruction.leads_on))
 			return false;
-		*linear += instruction.length;
+		*linear = instruction.leads_on ? instruction.successor : *linear + instruction.length;
 		if (instruction.sets_flags)
 			return true;
 	}

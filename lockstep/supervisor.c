@@ -248,7 +248,8 @@ static result make_config(struct supervisor *supervisor)
 		.memory = options->memory,
 		.vote_interval = options->vote_interval,
 		.preempt_grace = settle_preemption(options, &choice),
-		.segment_max = options->segment_max,
+		/* The verdict is to be there in time, and followers go the same way after their leader. */
+		.segment_max = options->segment_max / 2,
 		.watchdog = options->watchdog,
 		.preempt_budget = options->preempt_budget,
 		.rtc_epoch = (int64_t)time(NULL),

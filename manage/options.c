@@ -117,7 +117,7 @@ const char *options_help(void)
 	       "  --preempt-grace TIME     a guest that computes for so long without an exit is preempted if there is\n"
 	       "                           something for it: 100us to 10s, or none (default: 1ms)\n"
 	       "  --preempt-budget PERCENT of the time that preemptions may take, 0.1 to 100 (default: 5)\n"
-	       "  --max-segment TIME       code that never exits is preempted for a vote, 1ms to 60s (default: 2s)\n"
+	       "  --max-segment TIME       in code that never exits votes take no longer, 1ms to 60s (default: 2s)\n"
 	       "  --sync votes|strict      strict: replicas wait for one another at every exit and compare it;\n"
 	       "                           slow, to compare with; without preemption (default: votes)\n"
 	       "  --scrub RATE             memory that nobody writes is hashed again at this rate, to find what rots:\n"

@@ -412,6 +412,8 @@ bool instruction_decode(const struct ram *ram, const struct cpu_state *state, ui
 		instruction->successor = linear_of(state, d.width, successor);
 	if (d.width == 64 && !amd64_canonical(instruction->successor))
 		instruction->has_successor = false;
+	instruction->leads_on = instruction->has_successor && d.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+				(d.decoded.mnemonic == ZYDIS_MNEMONIC_JMP || instruction->call);
 	instruction->may_stop = may_stop(&d, instruction);
 	return true;
 }

@@ -26,6 +26,7 @@ struct instruction {
 	bool repeated_string; /* a string instruction with REP, REPE or REPNE: stops may fall inside it */
 	bool opens_shadow;    /* no interrupt is taken behind it: STI, MOV SS, POP SS (APM vol. 2, 8.3.1 and 15.21.5) */
 	bool transfers;       /* a branch, a call, a return */
+	bool leads_on;        /* a near JMP or CALL by a number in the instruction: always to `successor` */
 	bool sets_flags;      /* all of the arithmetic ones; or all but CF, which it leaves as it is */
 	bool may_stop;        /* see instruction_decode */
 	/* Whether it is known which instruction comes next, unless this one faults; and that one's linear address. Not
