@@ -461,6 +461,9 @@ static void learn(const struct hunt *hunt)
 
 	if (hunt->end == HUNT_EXITED || (hunt->end == HUNT_LOST && is_lost(hunt)))
 		pace_passed(hunt_pace(hunt));
+	/* Should it lead next it knows better. */
+	if (hunt->end == HUNT_LOST && is_lost(hunt) && hunt->in_place && way != 0)
+		in_place_learn(&hunt->replica->preempt.prices, hunt->stop->cpu.rip, spent_ns(hunt), way);
 	/* How long the guest would have needed for what was executed in place is not known. */
 	if (hunt->end != HUNT_FOUND || hunt->in_place || way == 0)
 		return;

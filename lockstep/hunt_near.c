@@ -58,6 +58,9 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t
 	if (!*led || remaining < LATE_TIMES * pace_lateness(hunt_pace(hunt)))
 		return 0;
 	span = remaining / pace_part(hunt_pace(hunt));
+	/* What moves steadily here may have moved otherwise on the way, unless the leader saw it. */
+	if (hunt->stop->leads == 0 && span > ahead(hunt) / ROOM_PART)
+		span = ahead(hunt) / ROOM_PART;
 	return span > AIM_APART_LEAST_NS ? span : 0;
 }
 

@@ -32,7 +32,7 @@
 #define WAIT_WAY_NS (10 * NS_PER_MS)
 enum { FOLLOW_TIMES = 4, FOLLOW_WATCHDOG_PART = 8 };
 /* To find a place that it seldom comes to, the guest is followed for as long as it has run, within these. */
-#define SETTLE_MIN_NS NS_PER_MS
+#define SETTLE_MIN_NS (4 * NS_PER_MS)
 #define SETTLE_MAX_NS (20 * NS_PER_MS)
 /* Where none is good the guest is left alone for so long. */
 #define NOWHERE_NS (10 * NS_PER_MS)
@@ -256,10 +256,12 @@ static uint64_t cost_so_far(const struct replica *replica)
 
 void preempt_lead(struct replica *replica)
 {
-	struct budget *budget = &replica->preempt.budget;
+	struct preempt *preempt = &replica->preempt;
 
-	budget_begin(budget, clock_monotonic_ns());
-	budget->cost_seen = cost_so_far(replica);
+	/* Perhaps in the midst of a segment, which another one began. */
+	preempt->segment_begin = clock_monotonic_ns();
+	budget_begin(&preempt->budget, preempt->segment_begin);
+	preempt->budget.cost_seen = cost_so_far(replica);
 }
 
 /* Whether all followers have come out of the last stop: what that cost them is not known before. One that complains
@@ -515,12 +517,6 @@ static result stop_somewhere(struct replica *replica, bool early, bool *ended)
 
 /* --- when --- */
 
-static bool late(const struct replica *replica, const struct source_view *view, uint64_t now)
-{
-	return view->deadline != DEVICE_NO_DEADLINE &&
-	       now > guest_time_to_host(replica->supervisor, view->deadline + LATE_NS);
-}
-
 /* Until when what is due since a short time waits for an exit, which most code comes to by itself; 0: it has waited for
  * a grace period, or nothing is due by the clock. */
 static uint64_t waits_until(const struct replica *replica, const struct source_view *view, uint64_t now)
@@ -593,7 +589,9 @@ result preempt_kicked(struct replica *replica, const struct source_view *view, b
 	} else if (!wait_to_stop(replica, too_far)) {
 		preempt_go_until(preempt, clock_monotonic_ns() + BUDGET_LOOK_NS);
 	} else {
-		replica_statistics_of(replica)->late_ticks += need == SOURCE_NEEDS_INPUT && late(replica, view, now);
+		if (need == SOURCE_NEEDS_INPUT && view->deadline != DEVICE_NO_DEADLINE)
+			replica_statistics_of(replica)->late_ticks +=
+				now > guest_time_to_host(replica->supervisor, view->deadline + LATE_NS);
 		return stop_somewhere(replica, need == SOURCE_NEEDS_NOTHING, ended);
 	}
 	return OK;

@@ -22,12 +22,8 @@
 enum { GOOD_PART = 8 };
 #define GOOD_NS (2 * NS_PER_MS)
 #define BAD_NS (500 * NS_PER_MS)
-/* Time between visits is not measured more exactly than to this part of what it takes to get past a place. */
-enum { EXACT_PART = 16 };
-/* So many of those that are not good are measured once more before one is chosen. What is not met for so many times as
- * long as it took before, and this time, is elsewhere. */
-enum { MEASURED_MOST = 4, MET_TIMES = 8, ALONE_TIMES = 3 };
-#define MET_NS NS_PER_MS
+/* So many of those that are not good are measured once more before one is chosen. */
+enum { MEASURED_MOST = 4 };
 /* Places that were good are waited for alone for this part of the time, where what stops cost has been worth it. */
 enum { KNOWN_PART = 4 };
 /* The guest is taken out of its code so often to be found at a place where it may be stopped. */
@@ -160,8 +156,7 @@ static result obey(struct scout *scout)
 	return OK;
 }
 
-/* Goes on to the next breakpoint, exit or alarm. */
-static result go_on(struct scout *scout, enum machine_stop *stop)
+result scout_go_on(struct scout *scout, enum machine_stop *stop)
 {
 	struct replica *replica = scout->replica;
 
@@ -173,8 +168,7 @@ static result go_on(struct scout *scout, enum machine_stop *stop)
 	return *stop == MACHINE_INTERRUPTED ? obey(scout) : OK;
 }
 
-/* Whether there is more to look for: the guest has come to no exit, nobody has other plans, and there is time. */
-static bool may_go_on(const struct scout *scout)
+bool scout_may_go_on(const struct scout *scout)
 {
 	return !scout->ended && !scout->gone && clock_monotonic_ns() < scout->until;
 }
@@ -185,15 +179,14 @@ static result go_to_hit(struct scout *scout, bool *hit)
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	enum machine_stop stop = MACHINE_INTERRUPTED;
 
-	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && may_go_on(scout))
-		TRY(go_on(scout, &stop));
+	while (breakpoints->count > 0 && stop == MACHINE_INTERRUPTED && scout_may_go_on(scout))
+		TRY(scout_go_on(scout, &stop));
 	*hit = stop == MACHINE_BREAKPOINT;
 	breakpoints_lift(breakpoints);
 	return OK;
 }
 
-/* Past the place at hand. */
-static result leave_place(struct scout *scout)
+result scout_leave_place(struct scout *scout)
 {
 	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
 	const struct cpu_state here = breakpoints->here;
@@ -249,35 +242,15 @@ static void remember(struct scout *scout, const struct breakpoint *place, uint64
 	places_remember(&scout->replica->preempt.places, &scout->replica->ram, place, recurs_ns);
 }
 
-static void note_registers(struct scout_candidate *candidate, const uint64_t gpr[GPR_COUNT])
-{
-	if (candidate->visits >= SCOUT_VISITS)
-		return;
-	for (unsigned i = 0; i < candidate->visits; i++)
-		candidate->same |= memcmp(candidate->gpr[i], gpr, sizeof(candidate->gpr[i])) == 0;
-	memcpy(candidate->gpr[candidate->visits], gpr, sizeof(candidate->gpr[0]));
-}
-
-/* How long the guest ran between two hits, at least. The hit itself takes about as long as a step. */
-static uint64_t ran_to_hit(const struct scout *scout)
-{
-	const uint64_t away = scout->hit_at - scout->left_at, least = scout->step_ns / EXACT_PART + 1;
-
-	if (scout->left_at == 0)
-		return 0;
-	return away > scout->step_ns + least ? away - scout->step_ns : least;
-}
-
 /* Books a visit; gives whether this is the place. */
 static bool visit(struct scout *scout, struct scout_candidate *candidate)
 {
-	const uint64_t away = scout->ran_ns - candidate->met_at;
-
-	note_registers(candidate, scout->replica->preempt.breakpoints.here.gpr);
-	candidate->met_at = scout->ran_ns;
-	if (candidate->visits++ > 0) {
-		if (candidate->recurs_ns == 0 || away < candidate->recurs_ns)
-			candidate->recurs_ns = away;
+	(void)scout_note_registers(candidate, scout->replica->preempt.breakpoints.here.gpr);
+	if (candidate->visits == 1) {
+		candidate->met_at = scout->ran_ns;
+		candidate->went_at = scout->went_ns;
+	} else {
+		candidate->recurs_ns = (scout->ran_ns - candidate->met_at) / (candidate->visits - 1);
 		if (is_good(scout, candidate->recurs_ns))
 			return true;
 	}
@@ -294,12 +267,12 @@ static result look_at_visit(struct scout *scout, uint64_t *recurs_ns)
 	struct scout_candidate *candidate = met_candidate(scout);
 	bool planted;
 
-	scout->ran_ns += ran_to_hit(scout);
+	scout->ran_ns += scout_ran_to_hit(scout);
 	if (candidate && visit(scout, candidate)) {
 		*recurs_ns = candidate->recurs_ns;
 		return OK;
 	}
-	TRY(leave_place(scout));
+	TRY(scout_leave_place(scout));
 	if (candidate && candidate->dense && !scout->ended && !scout->gone)
 		TRY(plant(scout, &planted));
 	return OK;
@@ -346,8 +319,8 @@ static result run_blind(struct scout *scout, uint64_t ns)
 	enum machine_stop stop = MACHINE_INTERRUPTED;
 
 	scout->until = clock_monotonic_ns() + ns;
-	while (stop == MACHINE_INTERRUPTED && may_go_on(scout))
-		TRY(go_on(scout, &stop));
+	while (stop == MACHINE_INTERRUPTED && scout_may_go_on(scout))
+		TRY(scout_go_on(scout, &stop));
 	return OK;
 }
 
@@ -386,70 +359,52 @@ static result look_at_registers(struct scout *scout, const struct breakpoint *pl
 	return OK;
 }
 
-/* From one visit to the next ones, with nothing else in the way: what is planted between makes places look farther
- * apart than they are, and what is remembered may be so no more. */
-static result measure_alone(struct scout *scout, struct scout_candidate *candidate)
+/* What was met only once is as far apart as that is ago, at least. */
+static void judge_seldom(struct scout *scout)
 {
-	const uint64_t window = MET_TIMES * candidate->recurs_ns + MET_NS;
-	struct breakpoints *breakpoints = &scout->replica->preempt.breakpoints;
-	enum machine_stop stop = MACHINE_INTERRUPTED;
-	uint64_t recurs_ns = 0;
-	unsigned measured = 0;
-	bool planted;
+	for (unsigned i = 0; i < scout->count; i++) {
+		struct scout_candidate *candidate = &scout->candidates[i];
 
-	candidate->alone = true;
-	TRY(breakpoints_plant(breakpoints, &candidate->place, 1, &planted));
-	scout->until = clock_monotonic_ns() + window;
-	scout->left_at = 0;
-	while (breakpoints->count > 0 && measured < ALONE_TIMES && may_go_on(scout)) {
-		uint64_t ran;
-
-		TRY(go_on(scout, &stop));
-		if (stop != MACHINE_BREAKPOINT)
-			continue;
-		note_registers(candidate, breakpoints->here.gpr);
-		candidate->visits++;
-		ran = ran_to_hit(scout);
-		measured += ran != 0;
-		/* On a busy host some take longer. */
-		if (ran != 0 && (recurs_ns == 0 || ran < recurs_ns))
-			recurs_ns = ran;
-		if (measured < ALONE_TIMES)
-			TRY(leave_place(scout));
+		if (candidate->visits == 1 && !candidate->alone)
+			candidate->recurs_ns = scout->went_ns - candidate->went_at;
 	}
-	breakpoints_lift(breakpoints);
-	/* Where it is not met any more it is no candidate. */
-	candidate->recurs_ns = recurs_ns;
-	return OK;
 }
 
 /* The best of those that are not good, by what was measured for it alone. */
 static result choose(struct scout *scout, struct scout_candidate **best)
 {
+	judge_seldom(scout);
 	*best = best_candidate(scout);
 	for (unsigned i = 0; i < MEASURED_MOST && *best && !(*best)->alone && !scout->ended && !scout->gone; i++) {
-		TRY(measure_alone(scout, *best));
+		TRY(scout_measure_alone(scout, *best));
 		*best = best_candidate(scout);
 	}
 	return OK;
 }
 
-/* Goes on to the next visit of the best place. */
+/* Goes on to the next visit of the best place, or of the next best if that is not met any more. */
 static result go_to_best(struct scout *scout, uint64_t window, uint64_t *recurs_ns)
 {
+	const uint64_t until = clock_monotonic_ns() + window;
 	struct scout_candidate *best;
-	bool there;
+	bool there = false;
 
 	TRY(choose(scout, &best));
-	if (!best || scout->ended || scout->gone)
-		return OK;
-	if (best->same || walk_ns(scout, best->recurs_ns) <= BAD_NS) {
-		TRY(go_to(scout, &best->place, window, &there));
-	} else if (scout->leads != 0) {
-		TRY(look_at_registers(scout, &best->place, &there));
-		there = there && scout->leads != 0;
-	} else {
-		return OK;
+	while (best && !there && !scout->ended && !scout->gone) {
+		if (best->same || walk_ns(scout, best->recurs_ns) <= BAD_NS) {
+			TRY(go_to(scout, &best->place, window, &there));
+		} else if (scout->leads != 0) {
+			TRY(look_at_registers(scout, &best->place, &there));
+			there = there && scout->leads != 0;
+		} else {
+			return OK;
+		}
+		if (there)
+			break;
+		best->recurs_ns = 0;
+		best->alone = true;
+		TRY(choose(scout, &best));
+		window = until > clock_monotonic_ns() ? until - clock_monotonic_ns() : 0;
 	}
 	if (there) {
 		*recurs_ns = best->recurs_ns;
@@ -465,10 +420,10 @@ static result look_for_rare(struct scout *scout, uint64_t *recurs_ns)
 	bool planted;
 
 	TRY(plant(scout, &planted));
-	while (planted && *recurs_ns == 0 && may_go_on(scout)) {
+	while (planted && *recurs_ns == 0 && scout_may_go_on(scout)) {
 		enum machine_stop stop;
 
-		TRY(go_on(scout, &stop));
+		TRY(scout_go_on(scout, &stop));
 		if (stop == MACHINE_BREAKPOINT)
 			TRY(look_at_visit(scout, recurs_ns));
 		planted = breakpoints->count > 0;
@@ -492,7 +447,7 @@ result scout_any(struct scout *scout, struct cpu_state *state, bool *found)
 		if (*found)
 			return OK;
 		scout->until = clock_monotonic_ns() + RETRY_NS;
-		TRY(go_on(scout, &stop));
+		TRY(scout_go_on(scout, &stop));
 		if (scout->ended || scout->gone)
 			return OK;
 	}

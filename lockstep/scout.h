@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "vmm/breakpoint.h"
+#include "vmm/machine_stop.h"
 #include "vmm/registers.h"
 
 struct replica;
@@ -19,14 +20,15 @@ enum { SCOUT_VISITS = 4, SCOUT_CANDIDATES = 2 * BREAKPOINTS_MAX };
 
 struct scout_candidate {
 	struct breakpoint place;
-	uint64_t recurs_ns; /* between two visits, the shortest; 0: not known */
-	uint64_t met_at;    /* what the guest had run at the last one */
+	uint64_t recurs_ns; /* between two visits, on average; 0: not known */
+	uint64_t met_at;    /* what the guest had run at the first one, */
+	uint64_t went_at;   /* at least, by `went_ns` */
 	uint64_t gpr[SCOUT_VISITS][GPR_COUNT]; /* at each visit */
 	unsigned visits;
 	bool dense; /* and left alone, now or since shortly before */
 	unsigned order; /* of those that are dense: what has a higher one was met as often later, so less often */
 	bool alone; /* it was the only one planted when that was measured last */
-	bool same; /* at two of the visits all general registers were the same */
+	bool same; /* at two of the visits all general registers and all memory were the same */
 };
 
 struct scout {
@@ -73,5 +75,29 @@ must_check result scout_wherever(struct scout *scout, struct cpu_state *state, b
 
 /* Up to which way, in ns from the segment's beginning, it will do to stop at a place that is visited so often. */
 uint64_t scout_way_most(const struct scout *scout, uint64_t recurs_ns);
+
+/* --- for scout_measure.c --- */
+
+/* Goes on to the next breakpoint, exit or alarm. */
+must_check result scout_go_on(struct scout *scout, enum machine_stop *stop);
+
+/* Whether there is more to look for: the guest has come to no exit, nobody has other plans, and there is time. */
+bool scout_may_go_on(const struct scout *scout);
+
+/* Past the place at hand. */
+must_check result scout_leave_place(struct scout *scout);
+
+/* A candidate is met with these registers; whether it was met with the same ones before. */
+bool scout_note_registers(struct scout_candidate *candidate, const uint64_t gpr[GPR_COUNT]);
+
+/* How long the guest ran between two hits, at least. The hit itself takes about as long as a step. */
+uint64_t scout_ran_to_hit(const struct scout *scout);
+
+/*
+ * From one visit of a candidate to the next ones, with nothing else in the way: what is planted between makes places
+ * look farther apart than they are, and what is remembered may be so no more. What is too near to be measured so is
+ * counted in place. Nothing is planted then; a candidate that is not met is none any more (its time is 0).
+ */
+must_check result scout_measure_alone(struct scout *scout, struct scout_candidate *candidate);
 
 #endif

@@ -24,6 +24,7 @@ enum {
 	SHADOW = 4,
 	STOP = 8,
 	FLAGS = 16,
+	ON = 32,
 	PAGE_DIRECTORY = 2, /* pages behind the first table; see boot_paging.c */
 	PT = 0x700000,
 };
@@ -98,9 +99,9 @@ static const struct kind {
 	{ "mov %cr3, %rax", "\x0F\x20\xD8", 3, 0, 0, STOP, true, 0, 0 },
 	{ "lmsw %ax", "\x0F\x01\xF0", 3, 0, 0, 0, true, 0, 0 },
 	/* jumps and calls */
-	{ "jmp +0x10", "\xEB\x10", 2, 0, 0, STOP, true, 0x12, 0 },
-	{ "jmp -0x100", "\xE9\x00\xFF\xFF\xFF", 5, 0, 0, STOP, true, (uint64_t)-0xFB, 0 },
-	{ "jmp .", "\xEB\xFE", 2, 0, 0, STOP, true, 0, CODE },
+	{ "jmp +0x10", "\xEB\x10", 2, 0, 0, STOP | ON, true, 0x12, 0 },
+	{ "jmp -0x100", "\xE9\x00\xFF\xFF\xFF", 5, 0, 0, STOP | ON, true, (uint64_t)-0xFB, 0 },
+	{ "jmp .", "\xEB\xFE", 2, 0, 0, STOP | ON, true, 0, CODE },
 	{ "jmp *%rax", "\xFF\xE0", 2, 0, 0, STOP, true, 0, TARGET },
 	{ "jmp *%r12", "\x41\xFF\xE4", 3, 0, 0, STOP, true, 0, TARGET + 12 },
 	{ "jmp *(%rbx,%rcx,8)", "\xFF\x24\xCB", 3, 0, 2, STOP, true, 0, TARGET + 16 },
@@ -114,7 +115,7 @@ static const struct kind {
 	{ "jmp *%rsi: not canonical", "\xFF\xE6", 2, 0, 0, 0, false, 0, 0 },
 	{ "data16 jmp", "\x66\xE9\x10\x00\x00\x00", 6, 0, 0, 0, false, 0, 0 },
 	{ "ljmp *(%rbx)", "\xFF\x2B", 2, 0, 0, 0, false, 0, 0 },
-	{ "call +0x10", "\xE8\x10\x00\x00\x00", 5, 0, 0, STOP | CALL, true, 0x15, 0 },
+	{ "call +0x10", "\xE8\x10\x00\x00\x00", 5, 0, 0, STOP | CALL | ON, true, 0x15, 0 },
 	{ "call *%rax", "\xFF\xD0", 2, 0, 0, STOP | CALL, true, 0, TARGET },
 	{ "call *8(%rbx)", "\xFF\x53\x08", 3, 0, 0, STOP | CALL, true, 0, TARGET + 8 },
 	{ "lcall *(%rbx)", "\xFF\x1B", 2, 0, 0, 0, false, 0, 0 },
@@ -173,7 +174,7 @@ START_TEST(classes)
 	ck_assert_msg(instruction_decode(&ram, &state, CODE, &instruction), "%s is none", kind->name);
 	unsigned is = (instruction.call ? CALL : 0u) | (instruction.repeated_string ? REP : 0u) |
 		      (instruction.opens_shadow ? SHADOW : 0u) | (instruction.may_stop ? STOP : 0u) |
-		      (instruction.sets_flags ? FLAGS : 0u);
+		      (instruction.sets_flags ? FLAGS : 0u) | (instruction.leads_on ? ON : 0u);
 
 	ck_assert_msg(instruction.length == kind->length, "%s has %u bytes", kind->name, instruction.length);
 	ck_assert_msg(is == kind->expected, "%s is %#x, not %#x", kind->name, is, kind->expected);
