@@ -348,17 +348,17 @@ static bool is_near(const struct hunt *hunt)
 	return ns <= may_cost_near(hunt, (uint64_t)(part * (double)way));
 }
 
-/* Whether all visits on the rest of the way cost more than a budget has for it that is not large. How many there are is
- * not known where they are dense: then what they have cost so far counts. */
+/* Whether all visits on the rest of the way cost more than a budget has for it that is not large, and than it takes to
+ * ask registers. How many there are is not known where they are dense: then what they have cost so far counts. */
 static bool walk_is_dear(const struct hunt *hunt)
 {
 	const uint64_t way = hunt->stop->run_ns, rest = way > hunt->guest_ns ? way - hunt->guest_ns : 0;
 	const uint64_t recurs_ns = hunt->stop->recurs_ns;
+	const uint64_t most = may_cost(hunt, recurs_ns == 0 ? way : rest);
+	const uint64_t cost = recurs_ns == 0 ? spent_ns(hunt) : rest / recurs_ns * visit_ns_of(hunt);
 
-	if (hunt->executed < hunt->lead_at || budget_is_large(hunt->replica->config.preempt_budget, way))
-		return false;
-	return recurs_ns == 0 ? spent_ns(hunt) > may_cost(hunt, way) :
-				rest / recurs_ns * visit_ns_of(hunt) > may_cost(hunt, rest);
+	return hunt->executed >= hunt->lead_at && !budget_is_large(hunt->replica->config.preempt_budget, way) &&
+	       cost > most && cost > ASKING_NS;
 }
 
 /* Whether it is not yet time to ask registers for the way. Where the way is short that costs no less than to execute
