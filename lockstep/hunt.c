@@ -21,6 +21,8 @@ enum { TRIAL_VISITS_MOST = 1024 };
 enum { NEAR_WATCHDOG_PART = 4, NEAR_BUDGET_PART = 4, PS_PER_NS = 1000 };
 /* What it takes to ask registers for the way, and to go the rest of it. */
 #define ASKING_NS (4 * NS_PER_MS)
+/* Where the leader saw none that lead they may lead past the stop, and that costs a repair. */
+#define UNLED_NS (100 * NS_PER_MS)
 enum { REPLAY_TIMES = 20 };
 /* While the guest runs it is looked so often whether it is lost. */
 #define LOOK_NS (200 * NS_PER_MS)
@@ -358,7 +360,7 @@ static bool walk_is_dear(const struct hunt *hunt)
 	const uint64_t cost = recurs_ns == 0 ? spent_ns(hunt) : rest / recurs_ns * visit_ns_of(hunt);
 
 	return hunt->executed >= hunt->lead_at && !budget_is_large(hunt->replica->config.preempt_budget, way) &&
-	       cost > most && cost > ASKING_NS;
+	       cost > most && cost > (hunt->stop->leads != 0 ? ASKING_NS : UNLED_NS);
 }
 
 /* Whether it is not yet time to ask registers for the way. Where the way is short that costs no less than to execute

@@ -9,6 +9,8 @@
  * this part of what is ahead of the leader's way, with alarms as late as they come. These come late: what remains must
  * be so many times as long as that takes; the rest is executed in place. */
 enum { ROOM_PART = 2, LATE_TIMES = 2 };
+/* For the same way times differ by such a part, as a rule. */
+enum { UNSURE_PART = 4 };
 /* Where registers did not lead they are asked again when so many times as many instructions were executed in place, as
  * long as there is room; for that each of these instructions counts so many ns, at most so many. */
 enum { LEAD_TIMES = 4, INSTRUCTION_NS = 1, INSTRUCTION_MOST_NS = 10 };
@@ -46,6 +48,14 @@ static uint64_t ahead(const struct hunt *hunt)
 	return hunt->stop->run_ns > gone ? hunt->stop->run_ns - gone : 0;
 }
 
+/* Likewise, if the leader needed longer for its way than the guest does here. */
+static uint64_t surely_ahead(const struct hunt *hunt)
+{
+	const uint64_t unsure = hunt->stop->run_ns / UNSURE_PART;
+
+	return ahead(hunt) > unsure ? ahead(hunt) - unsure : 0;
+}
+
 /* How far the guest may run without looking; 0: no further. `*led`: because it is near. */
 static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t way, bool *led)
 {
@@ -59,8 +69,8 @@ static uint64_t may_run(const struct hunt *hunt, const struct aim *aim, uint64_t
 		return 0;
 	span = remaining / pace_part(hunt_pace(hunt));
 	/* What moves steadily here may have moved otherwise on the way, unless the leader saw it. */
-	if (hunt->stop->leads == 0 && span > ahead(hunt) / ROOM_PART)
-		span = ahead(hunt) / ROOM_PART;
+	if (hunt->stop->leads == 0 && span > surely_ahead(hunt) / ROOM_PART)
+		span = surely_ahead(hunt) / ROOM_PART;
 	return span > AIM_APART_LEAST_NS ? span : 0;
 }
 
