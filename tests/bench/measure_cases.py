@@ -125,8 +125,8 @@ def report():
     votes = {"histogram": [{"le_ns": 2 * 10 ** 6, "count": 49}, {"le_ns": 10 ** 6, "count": 50}]}
     rare = {"histogram": [{"le_ns": 9 * 10 ** 6, "count": 1}]}
     searched = [{"suite": "detection", "group": "g", "variant": "3", "faults": 3, "x": 10, "known_by": "vote", "rows": [
-        {"stats": {"faults": faults, "vote_latency": times}} for faults, times in
-        (([fault, late, {"kind": "outvoted", "detected_ns": 5}], votes), ([], rare))]}]
+        {"stats": {"faults": faults, "overshoots": passed, "vote_latency": times}} for faults, passed, times in
+        (([fault, {"kind": "outvoted", "detected_ns": 5}], [late | {"kind": "overshot"}], votes), ([], [], rare))]}]
     table = "\n".join(run_report.detection({"lab": False}, searched))
     must(f"faults that nobody found, or late, are told: {table}",
          "| g | 3 | 6 | 3 | 2 | 8.00 | 13.00 | 13.00 | 2.00 | 12.00 | 1 of 2 |" in table)
