@@ -12,7 +12,7 @@
 #include "base/result.h"
 
 /* A page is hot for so many rounds after it changed. */
-enum { HOTPAGES_ROUNDS = 6 };
+enum { HOTPAGES_ROUNDS = 4 };
 
 struct hotpages {
 	uint32_t *changed; /* by page: the round in which it changed last, 0: none yet */
