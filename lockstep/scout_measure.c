@@ -18,13 +18,12 @@ enum { COUNTED = 1 << 13, STEP_INSTRUCTIONS = 1 << 14 };
 
 bool scout_note_registers(struct scout_candidate *candidate, const uint64_t gpr[GPR_COUNT])
 {
-	const unsigned known = candidate->visits < SCOUT_VISITS ? candidate->visits : SCOUT_VISITS;
 	bool same = false;
 
-	for (unsigned i = 0; i < known; i++)
+	for (unsigned i = 0; i < candidate->visits && i < SCOUT_VISITS; i++)
 		same |= memcmp(candidate->gpr[i], gpr, sizeof(candidate->gpr[i])) == 0;
-	if (known < SCOUT_VISITS)
-		memcpy(candidate->gpr[known], gpr, sizeof(candidate->gpr[0]));
+	if (candidate->visits < SCOUT_VISITS)
+		memcpy(candidate->gpr[candidate->visits], gpr, sizeof(candidate->gpr[0]));
 	candidate->visits++;
 	return same;
 }
