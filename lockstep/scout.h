@@ -96,7 +96,7 @@ uint64_t scout_ran_to_hit(const struct scout *scout);
 /*
  * From one visit of a candidate to the next ones, with nothing else in the way: what is planted between makes places
  * look farther apart than they are, and what is remembered may be so no more. What is too near to be measured so is
- * counted in place. Nothing is planted then; a candidate that is not met is none any more (its time is 0).
+ * counted in place. Nothing is planted then. A candidate that is not met is taken to be as far apart as was waited.
  */
 must_check result scout_measure_alone(struct scout *scout, struct scout_candidate *candidate);
 
